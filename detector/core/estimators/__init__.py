@@ -1,0 +1,1 @@
+"""What is learned from data: fit, score, and the arrays in which it is kept. A file is an estimator."""

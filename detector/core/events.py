@@ -1,0 +1,115 @@
+"""What flows: the records of a partition, and the access events decoded from them, as equally long columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.core.strings import Coded, encode
+
+Ints = NDArray[np.int64]
+
+ACTIONS = ("search", "list", "read", "export", "write", "delete", "grant", "login", "admin", "assign", "unassign")
+OUTCOMES = ("success", "denied", "error")
+NO_TIME = np.iinfo(np.int64).min
+"""In a time column: the event does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """A run of raw records of one partition, in offset order; the bytes in one buffer, everything else as columns of length n.
+
+    Positions are (n, 2) int64 arrays of (start, stop) in `data`; stop = -1 says that the part is null.
+    """
+
+    topic: str
+    partition: int
+    data: bytes
+    offset: Ints
+    timestamp: Ints
+    """Broker's (or producer's) time of each record, ms since 1970 UTC."""
+    key: Ints | None
+    """Key positions; None where the source has no keys (a file)."""
+    value: Ints
+    headers: Ints
+    """Raw, undecoded headers. Stop = -1: none."""
+    broken: NDArray[np.bool_]
+    """The record's own framing is damaged: `value` is then the whole raw record, and the key is null."""
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, rows: slice | NDArray[Any]) -> Records:
+        return Records(
+            self.topic, self.partition, self.data, self.offset[rows], self.timestamp[rows],
+            None if self.key is None else self.key[rows], self.value[rows], self.headers[rows], self.broken[rows],
+        )  # fmt: skip
+
+    def part(self, positions: Ints | None, row: int) -> bytes | None:
+        """The bytes of one part (`records.key`, `.value` or `.headers`) of one record, or None where it is null."""
+        if positions is None or positions[row, 1] < 0:
+            return None
+        return self.data[positions[row, 0] : positions[row, 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record that was refused, with all that is needed to find it, to mend it and to send it again."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    reason: str
+    """A code from a closed list, e.g. `not-json`, `missing-member`."""
+    pointer: str
+    """JSON pointer of the member at fault; empty where it is the whole record."""
+    message: str
+    """For a person: what is wrong."""
+    key: bytes | None
+    value: bytes | None
+    headers: bytes | None
+    """The record's headers as they stand in the log (their count as varint, then each), undecoded."""
+
+
+class EventBatch:
+    """Access events of one partition in log order, as columns of length n.
+
+    Numbers are arrays; a string column is a `Coded` dictionary column, made when first asked for, because a view that does not look at
+    devices shall not pay for them. `rows` are the decoded events of a format: anything with the native event's attributes.
+    """
+
+    __slots__ = ("_coded", "broker_time", "dead", "offset", "partition", "rows", "time", "topic")
+
+    def __init__(
+        self, topic: str, partition: int, offset: Ints, broker_time: Ints, time: Ints, rows: Sequence[Any], dead: Sequence[DeadLetter] = ()
+    ) -> None:
+        assert len(offset) == len(time) == len(broker_time) == len(rows)
+        self.topic, self.partition = topic, partition
+        self.offset, self.broker_time, self.time = offset, broker_time, time
+        self.rows, self.dead = rows, dead
+        self._coded: dict[str, Coded] = {}
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def strings(self, name: str) -> Coded:
+        """A string member (`actor`, `subject`, `resource` ...) dictionary-encoded; code -1 where it is absent."""
+        found = self._coded.get(name)
+        if found is None:
+            found = self._coded[name] = encode([getattr(row, name) for row in self.rows])
+        return found
+
+    def numbers(self, name: str) -> Ints:
+        """An integer member (`action`, `outcome`, `records`, `bytes`) as int64."""
+        return np.fromiter((getattr(row, name) for row in self.rows), np.int64, len(self.rows))
+
+    def take(self, rows: slice) -> EventBatch:
+        """A run of neighbouring events. Dead letters stay behind: they have no place in the order of events."""
+        return EventBatch(
+            self.topic, self.partition, self.offset[rows], self.broker_time[rows], self.time[rows], self.rows[rows]
+        )

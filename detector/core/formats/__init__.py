@@ -1,0 +1,1 @@
+"""Bytes -> EventBatch. A file is a format, available under its own name."""
