@@ -1,0 +1,133 @@
+"""Files of a machine: the context folder, recorded events, and what is written for people and programs."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import zstandard
+
+from detector.core.context import DEFAULT_RESOURCES, OFF_WITHOUT, Context
+from detector.core.events import Ints, Records
+from detector.errors import ConfigError, ContextError
+
+CHUNK = 4 << 20
+LONGEST_LINE = 64 << 20
+"""A line without an end is not an event; reading stops there rather than filling the memory."""
+
+
+def read_context(folder: Path, resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES) -> Context:
+    """The context of a folder; files it does not hold are `missing()`. Raises ContextError with all problems of all files."""
+    if not folder.is_dir():
+        raise ContextError(f"{folder}: there is no such folder; name the folder that holds directory.csv and the like")
+    try:
+        return Context.parse({name: (folder / name).read_bytes() for name in OFF_WITHOUT if (folder / name).exists()}, resources)
+    except OSError as error:
+        raise ContextError(f"{error.filename}: cannot be read ({error.strerror}); let this user read it") from error
+
+
+def read_events(
+    paths: Sequence[Path], progress: Callable[[int, int], None] = lambda done, total: None, topic: str = "access-events", partition: int = 0
+) -> Iterator[Records]:
+    """Several NDJSON files (.gz, .zst too) as one log: records without key, timestamp 0, offset = number of the line over all files.
+
+    Empty lines count but are no records. `progress` is told bytes read and bytes in all, as they lie on disk. Raises ConfigError for a
+    file that cannot be read.
+    """
+    total = sum(_size(path) for path in paths)
+    before, offset = 0, 0
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                for data in _whole_lines(_opened(path, file), path):
+                    lines = _lines(data)
+                    some = np.flatnonzero(lines[:, 1] > lines[:, 0])
+                    if len(some):
+                        yield _records(topic, partition, data, lines[some], some + offset)
+                    offset += len(lines)
+                    progress(before + file.tell(), total)
+        except (OSError, EOFError, zstandard.ZstdError) as error:
+            raise ConfigError(f"{path}: cannot be read ({error}); give a whole NDJSON file, .ndjson, .gz or .zst") from error
+        before += _size(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a recorded NDJSON file") from error
+
+
+def _opened(path: Path, file: BinaryIO) -> BinaryIO:
+    if path.suffix == ".gz":
+        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
+    if path.suffix in (".zst", ".zstd"):
+        return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+    return file
+
+
+def _whole_lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The stream in pieces of about CHUNK bytes that end where a line ends."""
+    rest: list[bytes] = []
+    while data := stream.read(CHUNK):
+        cut = data.rfind(b"\n") + 1
+        if cut:
+            yield b"".join([*rest, data[:cut]])
+            rest = [data[cut:]]
+        else:
+            rest.append(data)
+            if sum(map(len, rest)) > LONGEST_LINE:
+                raise ConfigError(f"{path}: a line of more than {LONGEST_LINE >> 20} MiB; is this NDJSON, one event a line?")
+    if any(rest):
+        yield b"".join(rest)
+
+
+def _lines(data: bytes) -> Ints:
+    """Where each line stands without its end, LF or CR LF; int64 (n, 2)."""
+    raw = np.frombuffer(data, np.uint8)
+    stop = np.flatnonzero(raw == ord("\n"))
+    if not data.endswith(b"\n"):
+        stop = np.append(stop, len(data))
+    start = np.concatenate([[0], stop[:-1] + 1])
+    stop = stop - ((stop > start) & (raw[np.maximum(stop - 1, 0)] == ord("\r")))
+    return np.stack([start, stop], axis=1).astype(np.int64)
+
+
+def _records(topic: str, partition: int, data: bytes, value: Ints, offset: Ints) -> Records:
+    n = len(value)
+    nothing = np.tile(np.array([0, -1], np.int64), (n, 1))
+    return Records(topic, partition, data, offset, np.zeros(n, np.int64), None, value, nothing, np.zeros(n, np.bool_))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into that appears under its name only when the block ends well; until then what was there stays.
+
+    Makes the folder where there is none.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """NDJSON, or any other lines: each item without its end."""
+    with whole_file(path) as file:
+        file.writelines(line + b"\n" for line in lines)
