@@ -1,0 +1,34 @@
+"""How a dead letter travels: one Kafka record that holds all there is to know of the refused one, its bytes included."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from detector.core.events import DeadLetter
+
+REASONS = (
+    "malformed-record", "null-value", "empty-value", "too-large", "not-utf8", "too-deep", "not-json", "not-an-object", "duplicate-member",
+    "missing-member", "unexpected-member", "wrong-type", "out-of-range", "unknown-value", "bad-time", "no-key", "key-mismatch",
+    "too-far-in-future", "processing-error",
+)  # fmt: skip
+"""Every reason for which a record is refused. The last is a bug of ours; the others are the decoder's."""
+
+_BYTES = ("key", "value", "headers")
+
+
+def dead_letter_record(letter: DeadLetter) -> tuple[bytes, bytes]:
+    """Key `topic-partition` and value, a JSON object in ASCII; the original's bytes are base64 in it, and null where they were null."""
+    plain = {name: getattr(letter, name) for name in ("reason", "pointer", "message", "topic", "partition", "offset", "timestamp")}
+    coded = {name: None if part is None else base64.b64encode(part).decode() for name in _BYTES for part in (getattr(letter, name),)}
+    return f"{letter.topic}-{letter.partition}".encode(), json.dumps(plain | coded, separators=(",", ":")).encode()
+
+
+def parse(value: bytes) -> DeadLetter:
+    """The dead letter in such a value. Raises ValueError where it is none."""
+    try:
+        members = json.loads(value)
+        coded = {name: None if members[name] is None else base64.b64decode(members[name], validate=True) for name in _BYTES}
+        return DeadLetter(**{**members, **coded})
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError("not a dead letter as the detector writes it") from error
