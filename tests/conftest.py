@@ -1,0 +1,39 @@
+"""What all tests share: one real Apache Kafka for the whole run, and topic names that nobody else uses."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from detector.sandbox.broker import Broker
+
+KEPT = pytest.StashKey[Broker]()
+
+
+@pytest.fixture(scope="session")
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Started by the first test that asks, for all. A test that kills or pauses a broker makes its own: `with Broker(tmp_path)`."""
+    with Broker(tmp_path_factory.mktemp("broker")) as started:
+        request.config.stash[KEPT] = started
+        yield started
+    shutil.rmtree(started.folder / "data")
+    if not request.session.testsfailed:
+        shutil.rmtree(started.folder)
+
+
+@pytest.fixture
+def unique() -> Callable[[str], str]:
+    """`unique("alerts")` is a name for a topic, group or transactional id, never given twice on the shared broker."""
+    return lambda name: f"{name}-{next(_numbers)}"
+
+
+_numbers = itertools.count(1)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    shared = config.stash.get(KEPT, None)
+    if shared and shared.log.exists():
+        terminalreporter.write_line(f"the log of the tests' Apache Kafka was kept: {shared.log}")
