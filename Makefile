@@ -1,0 +1,60 @@
+# Needs python3 (3.11 to 3.14) and make, nothing else. `make` alone lists what can be made.
+PYTHON ?= python3
+SECONDS ?=
+UV ?= uv
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all check format bench lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(BIN)/detector ## .venv, from the hash-locked requirements, with .venv/bin/detector in it
+
+run: setup ## a local Kafka, a synthetic company, a model, live alerts; Ctrl-C ends it, SECONDS=60 ends it by itself
+	$(BIN)/detector sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: setup ## every test but the slow ones, on a real Kafka (under 15 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup ## every test, at full lengths
+	$(BIN)/python -m pytest
+
+check: setup ## lint, format, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+format: setup ## rewrite the sources in the one format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: setup ## CPU time an event, of each stage (under 3 minutes)
+	$(BIN)/python tests/bench/drain.py
+
+lock: ## renew requirements/*.txt from pyproject.toml (needs uv)
+	$(COMPILE) --output-file requirements/service.txt
+	$(COMPILE) --output-file requirements/dev.txt --extra sandbox --group dev
+
+clean: ## remove what was made here: .venv, caches, left-overs of runs (not the jars in ~/.cache/detector)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist var
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Universal: one file for every platform and Python version. No address in it: the installer's own settings say where packages come from.
+COMPILE := $(UV) pip compile pyproject.toml --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.venv/requirements.stamp: requirements/dev.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 14) or sys.exit(\
+	f"$(PYTHON) is Python {v[0]}.{v[1]}; the detector needs 3.11 to 3.14. Name another one: make setup PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(PIP) install --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+$(BIN)/detector: .venv/requirements.stamp pyproject.toml
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
