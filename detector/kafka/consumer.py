@@ -1,0 +1,227 @@
+"""A member of a consumer group that reads columns and says what happened to its partitions.
+
+Its defences against kafka-python: new partitions start paused at a placeholder, so that nothing is read before the caller has restored
+their state; membership is a snapshot made right after a poll, and none where it is not safe to commit with it (such records are put
+back); records parked while paused are dropped when sought; offsets are never reset silently; clients are made and closed in bounded time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import NoOffsetForPartitionError
+from kafka.structs import MemberState
+
+from detector.core.events import Records
+from detector.errors import BrokerError
+from detector.kafka.clients import broker_error, connect
+from detector.kafka.records import join, read_columns
+
+T = TypeVar("T")
+Change = tuple[Literal["assigned", "revoked", "lost"], frozenset[int]]
+
+ANSWER = 10.0
+"""Seconds the broker may take to tell offsets."""
+
+READING: dict[str, Any] = {
+    "enable_auto_commit": False,
+    "auto_offset_reset": "none",
+    "allow_auto_create_topics": False,
+    "check_crcs": True,
+    "request_timeout_ms": 30_000,
+    "fetch_min_bytes": 64 << 10,
+    "fetch_max_wait_ms": 100,
+    "max_partition_fetch_bytes": 4 << 20,
+    "fetch_max_bytes": 32 << 20,
+    "metadata_max_age_ms": 30_000,
+    "reconnect_backoff_max_ms": 500,
+    "metrics_enabled": False,
+}
+
+
+class Membership(NamedTuple):
+    """By whom offsets are committed: the broker refuses those of a generation that is over."""
+
+    group: str
+    generation: int
+    member: str
+    instance: str | None
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Called on kafka-python's network thread, where a wait would stop the heartbeats: it pauses, places, and takes a note."""
+
+    def __init__(self, client: Any, changes: deque[Change]) -> None:
+        self.client, self.changes = client, changes
+
+    def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+        assigned = list(assigned)
+        for partition in assigned:
+            self.client.seek(partition, 0)  # a placeholder; with none, kafka-python would look for a committed offset itself
+        self.client.pause(*assigned)
+        self._note("assigned", assigned)
+
+    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        self._note("revoked", revoked)
+
+    def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+        self._note("lost", lost)
+
+    def _note(self, what: Literal["assigned", "revoked", "lost"], partitions: Iterable[Any]) -> None:
+        found = frozenset(p.partition for p in partitions)
+        if found:
+            self.changes.append((what, found))
+
+
+class Consumer:
+    """Reads one topic as a member of `group`. All methods are for one thread; each raises BrokerError, after which a new one is made."""
+
+    def __init__(
+        self, topic: str, group: str, settings: Mapping[str, Any], session_timeout: float = 10.0, instance_id: str | None = None
+    ) -> None:
+        self.topic, self._settings, self._doing = topic, settings, f"reading topic {topic!r} in group {group!r}"
+        self._changes: deque[Change] = deque()
+        self._membership: Membership | None = None
+        session = int(session_timeout * 1000)
+        self._client = connect(
+            KafkaConsumer, settings, self._doing, group_id=group, group_instance_id=instance_id, isolation_level="read_committed",
+            partition_assignment_strategy=[CooperativeStickyAssignor], session_timeout_ms=session,
+            heartbeat_interval_ms=min(3000, session // 3), max_poll_interval_ms=120_000, **READING,
+        )  # fmt: skip
+        self.columnar = read_columns(self._client)
+        try:
+            require_topic(self._client, topic, settings, self._doing)
+            self._client.subscribe([topic], listener=_Listener(self._client, self._changes))
+        except BaseException:
+            self.close(1.0)
+            raise
+
+    def poll(self, timeout: float, limit: int) -> list[Records]:
+        """Up to `limit` records in all, at most one Records a partition, after at most `timeout` seconds.
+
+        Raises BrokerError; CorruptBatchError, one of them, names the partition and offset behind which nothing can be read.
+        """
+        try:
+            found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=limit)
+        except NoOffsetForPartitionError:
+            found = {}  # seen between an assignment and its placeholder
+        except BrokerError:
+            raise
+        except Exception as error:  # whatever it is: polled again, this client could spin for ever
+            raise broker_error(self._doing, self._settings, error) from error
+        self._membership = self._safe_membership()
+        records = [join(items) for items in found.values()]
+        if self._membership is None:
+            for run in records:
+                self.seek(run.partition, int(run.offset[0]))
+            return []
+        return records
+
+    def membership(self) -> Membership | None:
+        """The membership right after the last poll; None where offsets must not be committed (not a member, or rebalancing)."""
+        return self._membership
+
+    def _safe_membership(self) -> Membership | None:
+        found = self._client.group_metadata()
+        if found.generation_id < 0 or not found.member_id or found.state != MemberState.STABLE:
+            return None
+        return Membership(found.group_id, found.generation_id, found.member_id, found.group_instance_id)
+
+    def changes(self) -> list[Change]:
+        """What happened to the partitions since the last call, in order. Assigned ones are paused: seek, then resume them."""
+        found = []
+        while self._changes:
+            found.append(self._changes.popleft())
+        return found
+
+    def committed(self, partitions: Iterable[int]) -> dict[int, tuple[int, str] | None]:
+        """Committed offset and metadata of each partition, None where nothing was. Waits out transactions that are being settled."""
+
+        def ask() -> dict[int, tuple[int, str] | None]:
+            found: dict[int, tuple[int, str] | None] = {}
+            for p in partitions:
+                answer = self._client.committed(self._at(p), metadata=True, timeout_ms=int(ANSWER * 1000))
+                found[p] = None if answer is None or answer.offset < 0 else (answer.offset, answer.metadata)
+            return found
+
+        return self._ask(ask)
+
+    def bounds(self, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """First offset there is, and the offset behind the last one that read_committed may see, of each partition."""
+        places = [self._at(p) for p in partitions]
+        if not places:
+            return {}
+        first = self._ask(lambda: self._client._fetcher.beginning_offsets(places, int(ANSWER * 1000)))
+        end = self._ask(lambda: self._client._fetcher.end_offsets(places, int(ANSWER * 1000)))
+        return {place.partition: (first[place], end[place]) for place in places}
+
+    def seek(self, partition: int, offset: int) -> None:
+        """Read on from `offset`. A partition that was taken away meanwhile is passed over; its change is in the queue."""
+        place, fetcher = self._at(partition), self._client._fetcher
+        with suppress(ValueError, KeyError):
+            self._client.seek(place, offset)
+        fetcher._paused_partition_records.pop(place, None)  # what is parked may never be un-parked
+        fetcher._paused_completed_fetches.pop(place, None)
+
+    def pause(self, partitions: Iterable[int]) -> None:
+        for p in partitions:
+            with suppress(KeyError):
+                self._client.pause(self._at(p))
+
+    def resume(self, partitions: Iterable[int]) -> None:
+        for p in partitions:
+            with suppress(KeyError):
+                self._client.resume(self._at(p))
+
+    def close(self, timeout: float) -> None:
+        """Leave the group; whatever happens, back after `timeout` seconds and a little."""
+        close_consumer(self._client, timeout)
+
+    def _at(self, partition: int) -> TopicPartition:
+        return TopicPartition(self.topic, partition)
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return question()
+        except Exception as error:
+            raise broker_error(self._doing, self._settings, error) from error
+
+
+def require_topic(client: Any, topic: str, settings: Mapping[str, Any], doing: str) -> list[int]:
+    """The partitions of a topic that exists and may be seen; BrokerError otherwise, because a poll would wait for it for ever."""
+    found: list[int] = []
+    errors: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            found.extend(sorted(client.partitions_for_topic(topic)))
+        except Exception as error:
+            errors.append(error)
+
+    asking = threading.Thread(target=look, daemon=True)
+    asking.start()
+    asking.join(ANSWER)
+    if errors or asking.is_alive():
+        raise broker_error(doing, settings, errors[0] if errors else TimeoutError(f"no answer within {ANSWER:g} s"))
+    if not found:
+        raise BrokerError(f"{doing} failed: topic {topic!r} does not exist, or may not be seen; `detector topics create` makes it")
+    return found
+
+
+def close_consumer(client: Any, timeout: float) -> None:
+    """kafka-python's close() may hang or raise: it gets `timeout` seconds in a thread of its own."""
+
+    def close() -> None:
+        with suppress(Exception):
+            client.close(autocommit=False, timeout_ms=int(timeout * 1000))
+
+    closing = threading.Thread(target=close, daemon=True)
+    closing.start()
+    closing.join(timeout + 0.5)
