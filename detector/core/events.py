@@ -108,8 +108,7 @@ class EventBatch:
         """An integer member (`action`, `outcome`, `records`, `bytes`) as int64."""
         return np.fromiter((getattr(row, name) for row in self.rows), np.int64, len(self.rows))
 
-    def take(self, rows: slice) -> EventBatch:
-        """A run of neighbouring events. Dead letters stay behind: they have no place in the order of events."""
-        return EventBatch(
-            self.topic, self.partition, self.offset[rows], self.broker_time[rows], self.time[rows], self.rows[rows]
-        )
+    def take(self, rows: slice | NDArray[np.int64]) -> EventBatch:
+        """Some of the events, in the given order. Dead letters stay behind: they have no place in the order of events."""
+        some = self.rows[rows] if isinstance(rows, slice) else [self.rows[i] for i in rows.tolist()]
+        return EventBatch(self.topic, self.partition, self.offset[rows], self.broker_time[rows], self.time[rows], some)

@@ -80,15 +80,13 @@ class Refusal(NamedTuple):
 
 def decode(records: Records, limits: Limits) -> EventBatch:
     """Access events of `records`, and a dead letter for each record that is none. Raises nothing, whatever the bytes are."""
-    data, value = records.data, np.ascontiguousarray(records.value)
-    key = np.empty((0, 2), np.int64) if records.key is None else np.ascontiguousarray(records.key)
-    timestamp = np.ascontiguousarray(records.timestamp)
-    verdict, time = scan(np.frombuffer(data, np.uint8), value, key, timestamp, limits.max_event_bytes, limits.max_future)
+    data = records.data
+    verdict, time = scan(data, records.value, records.key, records.timestamp, limits.max_event_bytes, limits.max_future)
     verdict[records.broken] = UNUSUAL
     events: list[NativeEvent] = []
     dead: list[DeadLetter] = []
     kept = np.ones(len(records), np.bool_)
-    for row, (fitness, (start, stop), when) in enumerate(zip(verdict.tolist(), value.tolist(), time.tolist(), strict=True)):
+    for row, (fitness, (start, stop), when) in enumerate(zip(verdict.tolist(), records.value.tolist(), time.tolist(), strict=True)):
         event = _take(data[start:stop], when, fitness) if fitness else None
         if event is None:
             found = _look(records, row, limits)
@@ -98,7 +96,7 @@ def decode(records: Records, limits: Limits) -> EventBatch:
                 continue
             event, time[row] = found, found.time
         events.append(event)
-    time, timestamp = time[kept], timestamp[kept]
+    time, timestamp = time[kept], records.timestamp[kept]
     return EventBatch(
         records.topic, records.partition, records.offset[kept], np.where(timestamp > 0, timestamp, time), time, events, dead
     )  # fmt: skip
@@ -133,7 +131,7 @@ def _look(records: Records, row: int, limits: Limits) -> NativeEvent | Refusal:
         text = value.decode()
     except UnicodeDecodeError as error:
         return Refusal("not-utf8", "", f"no UTF-8 at byte {error.start}")
-    if deepest(np.frombuffer(value, np.uint8)) > MAX_DEPTH:
+    if deepest(value) > MAX_DEPTH:
         return Refusal("too-deep", "", f"nested deeper than {MAX_DEPTH}")
     try:
         event = _decode(value)
@@ -147,8 +145,8 @@ def _look(records: Records, row: int, limits: Limits) -> NativeEvent | Refusal:
 
 def _misfit(error: str) -> Refusal:
     """What msgspec says of a member, in our codes. Its text for an unknown word quotes the record, so that one is not passed on."""
-    text, _, path = error.removesuffix("`").partition(" - at `$")
-    pointer = re.sub(r"[.\[]", "/", path).replace("]", "")
+    text, _, path = error.partition(" - at `$")
+    pointer = re.sub(r"[.\[]", "/", path.removesuffix("`")).replace("]", "")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", text):
         return Refusal("missing-member", f"/{missing[1]}", f"`{missing[1]}` is required")
     if not pointer:

@@ -1,1 +1,90 @@
-"""What an investigator would suspect. A file is a hypothesis: which signals, how they join, and the sentence it tells."""
+"""What an investigator would suspect. A file is a hypothesis: which signals, how they join, and the sentence it tells.
+
+Each file defines HYPOTHESIS, and is available under its own name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Join = Literal["max", "min", "sum", "value", "forest"]
+
+
+class Reading(NamedTuple):
+    """What one signal showed at the event that raised a hypothesis, in the evidence's own unit."""
+
+    name: str
+    value: float
+    own_usual: float | None
+    team_usual: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    name: str
+    signals: tuple[str, ...]
+    """Columns of the feature matrix."""
+    join: Join
+    """How the rarities of its signals become one value; `value` takes its one signal as it is, `forest` asks the isolation forest."""
+    says: Callable[[Sequence[Reading]], str]
+    """The sentence for an investigator, from what the signals showed (strongest first)."""
+    weight: float = 1.0
+    needs: tuple[str, ...] = ()
+    """Context files without any of which it cannot see anything, and is off."""
+
+    def joined(self, rarities: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, signals) rarities and raw values -> (n,) joined value; not for `forest`."""
+        if self.join == "max":
+            return np.asarray(rarities.max(axis=1))
+        if self.join == "min":
+            return np.asarray(rarities.min(axis=1))
+        if self.join == "sum":
+            return np.maximum(rarities - np.float32(0.5), 0).sum(axis=1, dtype=np.float32)
+        assert self.join == "value" and values.shape[1] == 1, self.join
+        return values[:, 0]
+
+
+def names() -> tuple[str, ...]:
+    """All hypotheses there are, sorted."""
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
+
+
+def find(name: str) -> Hypothesis:
+    """The hypothesis of that name. Raises KeyError with the names there are."""
+    if name not in names():
+        raise KeyError(f"no hypothesis is called {name!r}; there are: {', '.join(names())}")
+    found: Hypothesis = importlib.import_module(f"{__name__}.{name}").HYPOTHESIS
+    return found
+
+
+def about(number: float) -> str:
+    """A number as a person would say it."""
+    if number >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.0f}" if number >= 9.5 or abs(number - round(number)) < 0.05 else f"{number:.1f}"
+
+
+def usual(reading: Reading) -> str:
+    """`usually 0.4, the team 1.2`; what is not known is left out."""
+    parts = []
+    if reading.own_usual is not None:
+        parts.append(f"usually {about(reading.own_usual)}")
+    if reading.team_usual is not None:
+        parts.append(f"{'' if parts else 'usually '}the team {about(reading.team_usual)}")
+    return ", ".join(parts)
+
+
+def span(reading: Reading) -> str:
+    """The span of time that a signal such as `harvest.16h.team` sums over, in words."""
+    return {"1.5h": "within a few hours", "16h": "within a day or so", "6d": "within about a week"}.get(_half_life(reading.name), "at once")
+
+
+def _half_life(signal: str) -> str:
+    return signal.split(".", 1)[1].rsplit(".", 1)[0] if signal.count(".") >= 2 else ""

@@ -1,0 +1,152 @@
+"""Model: everything that is learned, for one view; trained, stored and deployed as one.
+
+A model is data. `from_arrays` checks all of it before use: shapes, types, ranges, and that its golden vectors still score bit for bit what
+they scored when it was trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.core import hypotheses as catalogue
+from detector.core.baselines import Baselines
+from detector.core.combination import Wiring
+from detector.core.estimators.isolation_forest import PackedForest
+from detector.core.estimators.tails import Tails
+from detector.core.features import Matrix, schema_hash
+from detector.core.hypotheses import Hypothesis
+from detector.core.hypotheses.general import CLIP
+from detector.core.signals import accumulators
+from detector.errors import ModelError
+
+FORMAT = 1
+GOLDEN = 32
+"""How many golden vectors a model carries."""
+
+
+class Rarities(NamedTuple):
+    """What a model says of n events, each row for itself."""
+
+    signal: Matrix
+    """(n, U) rarity of each used signal."""
+    hypothesis: Matrix
+    """(n, H) calibrated rarity of each hypothesis."""
+    forest: NDArray[np.float64]
+    """(n,) the isolation forest's score in (0, 1]."""
+
+
+@dataclass(frozen=True)
+class Model:
+    view: str
+    names: tuple[str, ...]
+    """The feature matrix's columns."""
+    hypotheses: tuple[Hypothesis, ...]
+    """Those that are on, in the order of the calibration's columns."""
+    baselines: Baselines
+    signal_tails: Tails
+    """One for each of `signals`."""
+    forest: PackedForest
+    joined_tails: Tails
+    """One a hypothesis: its joined value -> rarity."""
+    total_tails: Tails
+    """One: S -> rarity."""
+    golden: Matrix
+    """(GOLDEN, F) feature rows whose rarities are stored with the model."""
+    version: str = ""
+    sha256: str = ""
+
+    @cached_property
+    def signals(self) -> tuple[str, ...]:
+        return signals_of(self.hypotheses)
+
+    @cached_property
+    def wiring(self) -> Wiring:
+        return Wiring.of(self.hypotheses, self.signals, self.names)
+
+    @cached_property
+    def _columns(self) -> NDArray[np.int64]:
+        return np.array([self.names.index(s) for s in self.signals], np.int64)
+
+    def rarities(self, features: Matrix) -> Rarities:
+        """(n, F) features -> rarities of signals and hypotheses."""
+        values = features[:, self._columns]
+        signal = self.signal_tails.rarities(values)
+        forest = self.forest.score(forest_input(signal, self.signals))
+        joined = join(self.hypotheses, self.signals, signal, values, forest)
+        return Rarities(signal, self.joined_tails.rarities(joined), forest)
+
+    def total(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n,) S -> (n,) calibrated rarity."""
+        return self.total_tails.rarities(score[:, None])[:, 0]
+
+    def named(self, version: str, sha256: str) -> Model:
+        return replace(self, version=version, sha256=sha256)
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Arrays, their names prefixed with the view's, and what the manifest says of them."""
+        parts = {
+            "baselines": self.baselines.to_arrays(), "signal": self.signal_tails.to_arrays(), "forest": self.forest.to_arrays(),
+            "joined": self.joined_tails.to_arrays(), "total": self.total_tails.to_arrays(),
+            "golden": {"features": self.golden, "rarity": self.rarities(self.golden).hypothesis},
+        }  # fmt: skip
+        arrays = {f"{self.view}.{part}.{name}": array for part, some in parts.items() for name, array in some.items()}
+        said = {"schema": schema_hash(self.names), "hypotheses": [h.name for h in self.hypotheses], "signals": list(self.signals)}
+        return arrays, said
+
+    @staticmethod
+    def from_arrays(view: str, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], said: Mapping[str, Any]) -> Model:
+        """The inverse of `to_arrays` for a view whose features are `names`. Raises ModelError saying what does not fit."""
+        if said.get("schema") != schema_hash(names):
+            raise ModelError(f"model's {view} view was trained on other features than this version computes: train a new one with `detector train`")
+        try:
+            return _checked(view, names, arrays, said)
+        except (KeyError, ValueError, IndexError, TypeError) as problem:
+            raise ModelError(f"model's {view} view is damaged: {problem}; promote another version or train a new one") from problem
+
+
+def _checked(view: str, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], said: Mapping[str, Any]) -> Model:
+    def part(name: str) -> dict[str, NDArray[Any]]:
+        prefix = f"{view}.{name}."
+        return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+    on = tuple(catalogue.find(name) for name in said["hypotheses"])
+    signals, golden = signals_of(on), part("golden")
+    forest = PackedForest.from_arrays(part("forest"))
+    if forest.features != len(catalogue.find("general").signals):
+        raise ValueError(f"forest: has {forest.features} features")
+    if golden["features"].dtype != np.float32 or golden["features"].shape != (GOLDEN, len(names)):
+        raise ValueError(f"golden: expected float32 of {(GOLDEN, len(names))}")
+    model = Model(
+        view, names, on, Baselines.from_arrays(part("baselines"), accumulators.K), Tails.from_arrays(part("signal"), len(signals)), forest,
+        Tails.from_arrays(part("joined"), len(on)), Tails.from_arrays(part("total"), 1), golden["features"],
+    )  # fmt: skip
+    if not np.array_equal(model.rarities(model.golden).hypothesis, golden["rarity"]):
+        raise ValueError("its golden vectors score otherwise than when it was trained")
+    return model
+
+
+def signals_of(hypotheses: Sequence[Hypothesis]) -> tuple[str, ...]:
+    """The signals that get a tail: those of the hypotheses, and those of the forest, which scores every event."""
+    general = catalogue.find("general")
+    return tuple(dict.fromkeys(s for h in (*hypotheses, general) for s in h.signals))
+
+
+def forest_input(signal: Matrix, signals: Sequence[str]) -> Matrix:
+    """(n, U) rarities -> the forest's (n, G) input: what is below CLIP is noise."""
+    columns = [signals.index(s) for s in catalogue.find("general").signals]
+    return np.maximum(signal[:, columns], np.float32(CLIP))
+
+
+def join(hypotheses: Sequence[Hypothesis], signals: Sequence[str], signal: Matrix, values: Matrix, forest: NDArray[np.float64]) -> Matrix:
+    """(n, H) joined value of each hypothesis, from the (n, U) rarities and raw values of its signals."""
+    out = np.empty((len(signal), len(hypotheses)), np.float32)
+    for d, h in enumerate(hypotheses):
+        columns = [signals.index(s) for s in h.signals]
+        out[:, d] = forest if h.join == "forest" else h.joined(signal[:, columns], values[:, columns])
+    return out
