@@ -51,8 +51,8 @@ OWNERS = {
 }
 # importlib and pkgutil look for the files of a family (signals, hypotheses), io and csv parse what is in memory, hmac compares.
 STANDARD = """
-__future__ abc array base64 bisect collections csv dataclasses datetime difflib enum functools hashlib heapq hmac importlib io itertools json
-math operator pkgutil re string struct tomllib types typing
+__future__ abc array base64 bisect collections csv dataclasses datetime difflib enum functools hashlib heapq hmac importlib io itertools
+json math operator pkgutil re string struct tomllib types typing
 """
 CORE_IMPORTS = {*STANDARD.split(), "detector", "msgspec", "numba", "numpy", "sklearn"}
 CORE_CALLS = {"open", "io.open", "print", "input", "eval", "exec", "breakpoint", "globals", "__import__"}
@@ -249,16 +249,12 @@ def test_a_long_file_and_a_long_function_are_found() -> None:
     assert size_problems("m", "def f():\n" + body * 39) == []
     assert size_problems("m", 'def f():\n    """One.\n\n    Two.\n    """\n' + body * 39) == []
     assert len(size_problems("m", "def f():\n" + body * 40)) == 1
-    assert len(size_problems("m", "class C:
-    async def f(self):
-" + ("    " + body) * 40)) == 1
+    assert len(size_problems("m", "class C:\n    async def f(self):\n" + ("    " + body) * 40)) == 1
     assert size_problems("m", "x = 1\n" * 300) == []
     assert len(size_problems("m", "x = 1\n" * 301)) == 1
 
 
-@pytest.mark.parametrize(
-    "module", ["detector.utils", "detector.core.helpers", "detector.base", "tests._common", "detector.manager.x"]
-)
+@pytest.mark.parametrize("module", ["detector.utils", "detector.core.helpers", "detector.base", "tests._common", "detector.manager.x"])
 def test_a_vague_name_is_found(module: str) -> None:
     assert len(name_problems(module)) == 1
     assert name_problems("detector.core.baselines") == []
