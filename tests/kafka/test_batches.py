@@ -146,55 +146,61 @@ def test_slices_joined_are_the_slices_one_behind_the_other() -> None:
 
 
 def slow(data: bytes, base: int, last: int, count: int) -> tuple[int, list[tuple[object, ...]]]:
-    """The obvious parser: (rows or -1, rows)."""
-
-    def number(at: int, stop: int) -> tuple[int, int]:
-        raw = 0
-        for i in range(10):
-            if at + i >= stop:
-                raise ValueError
-            raw |= (data[at + i] & 127) << 7 * i
-            if data[at + i] < 128:
-                if raw >= 2**64:
-                    raise ValueError
-                return (raw >> 1) ^ -(raw & 1), at + i + 1
-        raise ValueError
-
-    def part(at: int, stop: int) -> tuple[bytes | None, int]:
-        size, at = number(at, stop)
-        if size < 0:
-            return None, at
-        if at + size > stop:
-            raise ValueError
-        return data[at : at + size], at + size
-
+    """The obvious parser: as `parse`, and the rows."""
     rows: list[tuple[object, ...]] = []
     at, previous = 0, -1
     for row in range(count):
         start = at
         try:
-            length, at = number(at, len(data))
+            length, at = number(data, at, len(data))
         except ValueError:
             return row, rows
         if length < 0 or at + length > len(data):
             return row, rows
-        stop = at + length
         try:
-            time, p = number(at + 1, stop)
-            delta, p = number(p, stop)
-            key, p = part(p, stop)
-            value, p = part(p, stop)
-            if p >= stop or not previous < delta <= last:
+            delta, parts = inner(data, at, at + length)
+            if not previous < delta <= last:
                 raise ValueError
-            headers = None if data[p:stop] == b"\0" else data[p:stop]
-            rows.append((base + delta, (1_000 + time + 2**63) % 2**64 - 2**63, key, value, headers, False))
+            rows.append((base + delta, *parts, False))
         except ValueError:
             delta = previous + 1
             if delta > last:
                 return row, rows
-            rows.append((base + delta, 1_000, None, data[start:stop], None, True))
-        previous, at = delta, stop
+            rows.append((base + delta, 1_000, None, data[start : at + length], None, True))
+        previous, at = delta, at + length
     return (count if at == len(data) else -1), rows
+
+
+def inner(data: bytes, at: int, stop: int) -> tuple[int, tuple[object, ...]]:
+    time, at = number(data, at + 1, stop)
+    delta, at = number(data, at, stop)
+    key, at = part(data, at, stop)
+    value, at = part(data, at, stop)
+    if at >= stop:
+        raise ValueError
+    return delta, ((1_000 + time + 2**63) % 2**64 - 2**63, key, value, None if data[at:stop] == b"\0" else data[at:stop])
+
+
+def part(data: bytes, at: int, stop: int) -> tuple[bytes | None, int]:
+    size, at = number(data, at, stop)
+    if size < 0:
+        return None, at
+    if at + size > stop:
+        raise ValueError
+    return data[at : at + size], at + size
+
+
+def number(data: bytes, at: int, stop: int) -> tuple[int, int]:
+    raw = 0
+    for i in range(10):
+        if at + i >= stop:
+            break
+        raw |= (data[at + i] & 127) << 7 * i
+        if data[at + i] < 128:
+            if raw >= 2**64:
+                break
+            return (raw >> 1) ^ -(raw & 1), at + i + 1
+    raise ValueError
 
 
 def test_damaged_bytes_are_read_as_the_obvious_parser_reads_them_and_nothing_outside_is_touched() -> None:

@@ -1,0 +1,118 @@
+"""Settings, secrets and the making of clients: what a person is told, and that nothing takes for ever."""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kafka import KafkaConsumer
+
+from detector.errors import BrokerError, ConfigError
+from detector.kafka.clients import connect
+from detector.kafka.consumer import Consumer
+from detector.kafka.producer import Producer
+from detector.kafka.reader import Reader
+from detector.kafka.security import client_settings, quiet
+from detector.kafka.topics import Topic, create
+from detector.sandbox.broker import Broker
+
+
+def test_secrets_are_read_from_files_and_do_not_show(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    settings = client_settings({
+        "bootstrap_servers": "a:1, b:2", "security_protocol": "SASL_SSL", "sasl_username": "detector",
+        "sasl_password_file": str(tmp_path / "password"), "ssl_cafile": "", "group": "ignored",
+    })  # fmt: skip
+    assert settings["bootstrap_servers"] == ["a:1", "b:2"]
+    assert settings["sasl_plain_password"] == "hunter2"
+    assert "hunter2" not in repr(settings)
+    assert settings["sasl_mechanism"] == "SCRAM-SHA-512"
+
+
+@pytest.mark.parametrize(("kafka", "named"), [
+    ({}, "bootstrap_servers"),
+    ({"bootstrap_servers": "a:1", "security_protocol": "TLS"}, "security_protocol"),
+    ({"bootstrap_servers": "a:1", "security_protocol": "SSL", "ssl_cafile": "/no/such"}, "ssl_cafile"),
+    ({"bootstrap_servers": "a:1", "security_protocol": "SSL", "ssl_certfile": "/etc/passwd"}, "ssl_keyfile"),
+    ({"bootstrap_servers": "a:1", "security_protocol": "SASL_SSL", "sasl_username": "u"}, "sasl_password_file"),
+    ({"bootstrap_servers": "a:1", "security_protocol": "SASL_SSL", "sasl_mechanism": "NONE"}, "sasl_mechanism"),
+    ({"bootstrap_servers": "a:1", "security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password_file": "/no"}, "sasl_password_file"),
+])  # fmt: skip
+def test_what_is_wrong_with_the_settings_is_named(kafka: dict[str, str], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        client_settings(kafka)
+
+
+def test_kafka_python_is_never_asked_for_debug_logs(caplog: pytest.LogCaptureFixture) -> None:
+    """D12: at DEBUG it writes passwords and payloads."""
+    root, child = logging.getLogger(), logging.getLogger("kafka.producer.kafka")
+    before = root.level
+    try:
+        root.setLevel(logging.DEBUG)
+        child.setLevel(logging.DEBUG)
+        quiet()
+        assert not child.isEnabledFor(logging.DEBUG)
+        assert not logging.getLogger("kafka.net.manager").isEnabledFor(logging.DEBUG)
+        logging.getLogger("kafka").setLevel(logging.ERROR)
+        quiet()
+        assert logging.getLogger("kafka").level == logging.ERROR
+    finally:
+        root.setLevel(before)
+        child.setLevel(logging.NOTSET)
+        logging.getLogger("kafka").setLevel(logging.INFO)
+
+
+def test_a_broker_that_is_not_there_is_named_with_what_to_do() -> None:
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1: no answer in time; is the broker running"):
+        connect(KafkaConsumer, client_settings({"bootstrap_servers": "127.0.0.1:1"}), "trying", 0.5)
+
+
+def test_a_client_that_cannot_be_made_leaves_no_thread_behind() -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(BrokerError):
+        connect(KafkaConsumer, client_settings({"bootstrap_servers": "127.0.0.1:1"}), "trying", 0.5)
+    wait_until(lambda: set(threading.enumerate()) <= before)
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_a_peer_that_accepts_and_says_nothing_takes_no_longer_than_the_deadline(protocol: str) -> None:
+    """D9: a TLS handshake with a frozen peer never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = client_settings({"bootstrap_servers": f"127.0.0.1:{server.getsockname()[1]}", "security_protocol": protocol})
+        start = time.monotonic()
+        with pytest.raises(BrokerError, match="no answer in time"):
+            connect(KafkaConsumer, settings, "trying", 1.0)
+        assert time.monotonic() - start < 2
+
+
+@pytest.mark.broker
+def test_a_topic_that_does_not_exist_is_an_error_not_a_silence(broker: Broker, unique: Callable[[str], str]) -> None:
+    settings, topic = client_settings({"bootstrap_servers": broker.bootstrap}), unique("nowhere")
+    with pytest.raises(BrokerError, match=f"{topic}.*detector topics create"):
+        Consumer(topic, "g", settings)
+    with pytest.raises(BrokerError, match=f"{topic}.*detector topics create"):
+        Reader(settings, topic)
+
+
+@pytest.mark.broker
+def test_records_that_were_not_written_are_not_passed_over(broker: Broker, unique: Callable[[str], str]) -> None:
+    settings, topic = client_settings({"bootstrap_servers": broker.bootstrap}), unique("small")
+    create(settings, [Topic(topic, 1, {"max.message.bytes": "1000"})])
+    with Producer(settings) as producer:
+        producer.send(topic, b"k", random.Random(1).randbytes(5000))
+        with pytest.raises(BrokerError, match="1 records were not written"):
+            producer.flush(10)
+        producer.flush(5)  # said once
+
+
+def wait_until(done: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.02)
