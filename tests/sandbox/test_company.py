@@ -274,8 +274,8 @@ def test_a_history_holds_the_days_before_the_end_and_compresses_to_the_same(tmp_
 
 
 def test_a_company_too_small_for_its_teams_is_refused() -> None:
-    with pytest.raises(ValueError, match="40 or more"):
-        Company(39, end=END)
+    with pytest.raises(ValueError, match="60 or more"):
+        Company(59, end=END)
 
 
 # --- its live stream

@@ -23,7 +23,7 @@ from detector.sandbox.company.live import Clock, Send, by_rate, by_speed, send_w
 from detector.sandbox.company.staff import Staff
 from detector.sandbox.company.work import work_day
 
-SMALLEST = 40
+SMALLEST = 60
 _MORNING = 7.6
 """Local hour at which a demonstration goes live: the auditors' first visit is then early, before their day begins."""
 

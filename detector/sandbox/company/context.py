@@ -76,4 +76,5 @@ def _owners() -> list[tuple[str, str]]:
 def _region(name: str, year: int) -> str:
     region = REGIONS[name]
     dates = ", ".join(f'"{y}-{month:02}-{day:02}"' for y in (year - 1, year, year + 1) for month, day in region.holidays)
-    return f'[{name}]\ntime_zone = "{region.zone}"\nworking_days = ["monday", "tuesday", "wednesday", "thursday", "friday"]\nholidays = [{dates}]\n'
+    week = '"monday", "tuesday", "wednesday", "thursday", "friday"'
+    return f'[{name}]\ntime_zone = "{region.zone}"\nworking_days = [{week}]\nholidays = [{dates}]\n'

@@ -22,7 +22,7 @@ STORY_REGION = next(team.region for team in TEAMS if team.name == _STORY_TEAM)
 _ACTORS, _JOURNALISTS, _COLLEAGUES = 4, 4, 3
 _STORY = (
     (0.1, 0, (0, 1)), (1.2, 1, (4, 0)), (2.8, 2, (1, 5, 2)), (4.0, 0, (4, 1)), (14.6, 0, (2, 4)), (21.9, 3, (0, 5)), (27.5, 1, (3, 6)),
-    (39.2, 2, (5, 0, 1)), (46.3, 3, (2, 6)), (51.0, 0, (0, 4)),
+    (39.2, 2, (5, 0, 1)), (51.0, 0, (0, 4)),
 )  # fmt: skip
 """Visits: hours after the beginning, actor, targets looked at one after the other (journalists, then colleagues' own accounts)."""
 _EXPORTS, _EXPORT_HOURS = 45, 3
@@ -60,7 +60,7 @@ def _visit(actor: int, targets: Ints, begin: int, staff: Staff, rng: np.random.G
     """Two or three looks at each target; outside office hours from home, in a session of its own."""
     region = NAMES[staff.region[actor]]
     day = local_day(region, begin)
-    looks: Ints = rng.integers(2, 4, len(targets))
+    looks = np.where(rng.random(len(targets)) < 0.3, 3, 2)
     target = np.repeat(targets, looks)
     steps = FIRST_STEP["story"] + np.arange(len(target)) - np.repeat(np.cumsum(looks) - looks, looks)
     times = begin + np.cumsum(rng.exponential(50_000, len(steps)) + 4000).astype(np.int64)
