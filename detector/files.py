@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import zstandard
@@ -44,7 +44,7 @@ def read_events(
     for path in paths:
         try:
             with path.open("rb") as file:
-                for data in _whole_lines(_opened(path, file), path):
+                for data in _whole_lines(_pieces(path, file), path):
                     lines = _lines(data)
                     some = np.flatnonzero(lines[:, 1] > lines[:, 0])
                     if len(some):
@@ -63,18 +63,36 @@ def _size(path: Path) -> int:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a recorded NDJSON file") from error
 
 
-def _opened(path: Path, file: BinaryIO) -> BinaryIO:
-    if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.GzipFile(fileobj=file))
-    if path.suffix in (".zst", ".zstd"):
-        return cast(BinaryIO, zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-    return file
+def _pieces(path: Path, file: BinaryIO) -> Iterator[bytes]:
+    """The file's content, unpacked, in pieces that are never empty. Raises EOFError where a packed file is cut short."""
+    if path.suffix == ".zst":
+        yield from _unpacked_zstd(file)
+        return
+    stream = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file
+    while piece := stream.read(CHUNK):
+        yield piece
 
 
-def _whole_lines(stream: BinaryIO, path: Path) -> Iterator[bytes]:
-    """The stream in pieces of about CHUNK bytes that end where a line ends."""
+def _unpacked_zstd(file: BinaryIO) -> Iterator[bytes]:
+    """Frame after frame; zstandard's own reader takes a file that was cut short for a whole one."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    begun = False
+    while packed := file.read(CHUNK // 16):
+        while packed:
+            begun = True
+            if piece := frame.decompress(packed):
+                yield piece
+            packed = frame.unused_data
+            if frame.eof:
+                frame, begun = zstandard.ZstdDecompressor().decompressobj(), False
+    if begun:
+        raise EOFError("the file ends before its data do")
+
+
+def _whole_lines(pieces: Iterator[bytes], path: Path) -> Iterator[bytes]:
+    """The pieces cut anew, so that each ends where a line ends."""
     rest: list[bytes] = []
-    while data := stream.read(CHUNK):
+    for data in pieces:
         cut = data.rfind(b"\n") + 1
         if cut:
             yield b"".join([*rest, data[:cut]])

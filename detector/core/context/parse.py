@@ -134,11 +134,11 @@ def _walls(data: bytes, problems: Problems) -> dict[str, Wall]:
     file = "residency.toml"
     said = toml(file, data, problems).get("wall", [])
     if not isinstance(said, list) or not all(isinstance(wall, dict) for wall in said):
-        problems.add(file, line_of(data, r"^\s*\[?wall"), "wall", "walls are tables of their own; write each under [[wall]]")
+        problems.add(file, line_of(data, r"^[ \t]*\[?wall"), "wall", "walls are tables of their own; write each under [[wall]]")
         return {}
     found: dict[str, Wall] = {}
     for nth, wall in enumerate(said):
-        line = line_of(data, r"^\s*\[\[\s*wall\s*\]\]", nth)
+        line = line_of(data, r"^[ \t]*\[\[\s*wall\s*\]\]", nth)
         region, prefix = wall.get("subject_region"), wall.get("exception_prefix")
         allowed, exempt = _strings(wall.get("allowed_actor_regions")), _strings(wall.get("exempt_teams", []))
         if not isinstance(region, str) or not region:
@@ -160,7 +160,7 @@ def _calendars(data: bytes, problems: Problems) -> dict[str, Calendar]:
     file = "calendar.toml"
     found = {}
     for region, said in toml(file, data, problems).items():
-        line = line_of(data, rf"^\s*\[\s*\"?{re.escape(region)}\"?\s*\]")
+        line = line_of(data, rf"^[ \t]*\[\s*\"?{re.escape(region)}\"?\s*\]")
         if not isinstance(said, dict):
             problems.add(file, line, region, "a region is a table of its own; write it under [REGION]")
             continue

@@ -1,0 +1,98 @@
+"""What the service measures: one closed table of names. No label comes from input data, with which an attacker could fill the memory."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from detector import __version__
+
+SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+LATENCY = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600)
+
+COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "detector_events": ("Access events scored.", ()),
+    "detector_late_events": ("Access events older than input.max_age when they came; scored all the same.", ()),
+    "detector_dead_letters": ("Records refused, by reason code.", ("reason",)),
+    "detector_alerts": ("Alerts delivered.", ("severity",)),
+    "detector_doubts": ("Transactions whose outcome had to be read back from the broker, by where they broke.", ("phase",)),
+    "detector_rebalances": ("Changes of the partitions that this process holds.", ()),
+    "detector_consumer_rebuilds": ("Consumers thrown away because they stood still.", ()),
+}
+HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "detector_batch_seconds": ("Time to decode and process a micro-batch.", SECONDS),
+    "detector_transaction_seconds": ("Time of a transaction, from its first record to its commit.", SECONDS),
+    "detector_event_to_alert_seconds": ("From the broker's time of the event to the commit of its alert.", LATENCY),
+}
+GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "detector_lag_records": ("Records in the held partitions that are not processed yet.", ()),
+    "detector_lag_seconds": ("Age of the oldest record that is not processed yet; 0 where there is none.", ()),
+    "detector_partitions": ("Partitions held.", ()),
+    "detector_restoring_partitions": ("Partitions held whose state is not restored yet.", ()),
+    "detector_keys": ("Employees in memory.", ()),
+    "detector_model_info": ("1 for the model in use.", ("version", "sha256")),
+    "detector_build_info": ("1.", ("version", "python")),
+}
+
+
+class Metrics:
+    """The figures of one service. Methods are named after what happened."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._counters = {name: Counter(name, text, labels, registry=self.registry) for name, (text, labels) in COUNTERS.items()}
+        self._histograms = {
+            name: Histogram(name, text, buckets=marks, registry=self.registry) for name, (text, marks) in HISTOGRAMS.items()
+        }
+        self._gauges = {name: Gauge(name, text, labels, registry=self.registry) for name, (text, labels) in GAUGES.items()}
+        self._gauges["detector_build_info"].labels(__version__, platform.python_version()).set(1)
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def batch(self, seconds: float, events: int, late: int = 0, dead_letters: Mapping[str, int] = {}) -> None:
+        """A micro-batch was delivered: it took `seconds` to process; `dead_letters` counts by reason code."""
+        self._histograms["detector_batch_seconds"].observe(seconds)
+        self._counters["detector_events"].inc(events)
+        self._counters["detector_late_events"].inc(late)
+        for reason, count in dead_letters.items():
+            self._counters["detector_dead_letters"].labels(reason).inc(count)
+
+    def transaction(self, seconds: float) -> None:
+        """A transaction was committed."""
+        self._histograms["detector_transaction_seconds"].observe(seconds)
+
+    def alert(self, severity: str, seconds: float) -> None:
+        """An alert was committed, `seconds` after the broker took its event."""
+        self._counters["detector_alerts"].labels(severity).inc()
+        self._histograms["detector_event_to_alert_seconds"].observe(max(seconds, 0.0))
+
+    def doubt(self, phase: str) -> None:
+        """A transaction ended without a certain outcome."""
+        self._counters["detector_doubts"].labels(phase).inc()
+
+    def rebalance(self, partitions: int) -> None:
+        """The group gave or took partitions; so many are held now."""
+        self._counters["detector_rebalances"].inc()
+        self._gauges["detector_partitions"].set(partitions)
+
+    def consumer_rebuilt(self) -> None:
+        self._counters["detector_consumer_rebuilds"].inc()
+
+    def restoring(self, partitions: int) -> None:
+        self._gauges["detector_restoring_partitions"].set(partitions)
+
+    def lag(self, records: int, seconds: float) -> None:
+        self._gauges["detector_lag_records"].set(records)
+        self._gauges["detector_lag_seconds"].set(max(seconds, 0.0))
+
+    def keys(self, count: int) -> None:
+        self._gauges["detector_keys"].set(count)
+
+    def model(self, version: str, sha256: str) -> None:
+        """This model is in use from now on, and no other."""
+        self._gauges["detector_model_info"].clear()
+        self._gauges["detector_model_info"].labels(version, sha256).set(1)
