@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,13 @@ class Report:
 
 
 def train(
-    batches: Callable[[], Iterable[EventBatch]], view: View, hypotheses: Sequence[str], context: Context, until: int | None, seed: int, max_keys: int
+    batches: Callable[[], Iterable[EventBatch]],
+    view: View,
+    hypotheses: Sequence[str],
+    context: Context,
+    until: int | None,
+    seed: int,
+    max_keys: int,
 ) -> tuple[Model, Report]:
     """A model from events before `until` (ms; None: all). `batches` is called twice: once to count, once to learn.
 
@@ -96,7 +103,13 @@ class _Lesson:
     """The one pass over history: features of each day against baselines learned from the days before."""
 
     def __init__(
-        self, view: View, hypotheses: Sequence[catalogue.Hypothesis], context: Context, pairs: Sequence[tuple[str, int]], collect_from: int, max_keys: int
+        self,
+        view: View,
+        hypotheses: Sequence[catalogue.Hypothesis],
+        context: Context,
+        pairs: Sequence[tuple[str, int]],
+        collect_from: int,
+        max_keys: int,
     ) -> None:
         self.tracker = Tracker(view, context, Baselines.blank(pairs, accumulators.K), len(hypotheses), max_keys)
         self._signals = [view.names.index(s) for s in signals_of(tuple(hypotheses))]
@@ -116,7 +129,7 @@ class _Lesson:
         self._team.update(zip(hash_strings(names).tolist(), names, strict=True))
         day = np.maximum.accumulate(np.maximum(batch.time // DAY, self._day))
         cuts = [0, *(np.flatnonzero(np.diff(day)) + 1).tolist(), len(batch)]
-        for start, stop in zip(cuts, cuts[1:], strict=False):
+        for start, stop in pairwise(cuts):
             if day[start] > self._day:
                 self._turn()
                 self._day = int(day[start])

@@ -39,7 +39,10 @@ def shares(model: Model, rarity: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def reasons(model: Model, rarity: NDArray[np.float32], signal: NDArray[np.int16], reading: NDArray[np.float32]) -> tuple[Reason, ...]:
-    """The hypotheses that matter, the largest share first. signal: (H, 3) feature columns; reading: (H, 3, 3) as `combination` keeps them."""
+    """The hypotheses that matter, the largest share first.
+
+    signal: (H, 3) feature columns; reading: (H, 3, 3) as `combination` keeps them.
+    """
     part = shares(model, rarity)
     order = [int(d) for d in np.argsort(-part, kind="stable") if part[d] >= LEAST_SHARE]
     out = []

@@ -83,7 +83,12 @@ class Baselines:
 
 
 def learn(
-    pairs: Sequence[tuple[str, int]], member_team: Sequence[str], pair_counts: Floats, hour_counts: Floats, day_team: Sequence[str], day_levels: Floats
+    pairs: Sequence[tuple[str, int]],
+    member_team: Sequence[str],
+    pair_counts: Floats,
+    hour_counts: Floats,
+    day_team: Sequence[str],
+    day_levels: Floats,
 ) -> Baselines:
     """Baselines from the members' own profiles and from day maxima.
 

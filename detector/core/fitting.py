@@ -34,7 +34,9 @@ class Collected:
     """(m, F) some full feature rows."""
 
 
-def fit(view: str, names: tuple[str, ...], hypotheses: tuple[Hypothesis, ...], baselines: Baselines, data: Collected, held_from: int, seed: int) -> Model:
+def fit(
+    view: str, names: tuple[str, ...], hypotheses: tuple[Hypothesis, ...], baselines: Baselines, data: Collected, held_from: int, seed: int
+) -> Model:
     """A model whose tails and calibration come from events at or after `held_from`, its forest from those before."""
     signals = signals_of(hypotheses)
     held = data.time >= held_from

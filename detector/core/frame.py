@@ -1,4 +1,4 @@
-"""Frame: what the compiled kernels read. Numbers and hashes only, one row an event, made once a batch from events, context and baselines."""
+"""Frame: what the compiled kernels read. Numbers and hashes only, one row an event, made once a batch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Frame:
     """End of an assignment, ms; NO_TIME where it is not said."""
     records: NDArray[np.float64]
     special: NDArray[np.float64]
-    """How much care the subject deserves: protected 1, a colleague's own or household account .8, contact of a protected person .6, else 0."""
+    """How much care the subject deserves: protected 1, a colleague's or their household's .8, contact of a protected person .6, else 0."""
     own: NDArray[np.bool_]
     """The subject is the actor's own account."""
     location: NDArray[np.bool_]

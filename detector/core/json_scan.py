@@ -23,16 +23,11 @@ LAST_TIME = 253_402_300_799_999
 
 _LONGEST_WHOLE = 16
 _QUOTE, _BACKSLASH, _MINUS = ord('"'), ord("\\"), ord("-")
+_ESCAPED, _NON_ASCII = 1, 0x80
 _TIME, _ACTOR, _LATITUDE, _LONGITUDE, _VALID_UNTIL = 1, 2, 4, 8, 16
-_TIME_NAME, _ACTOR_NAME = int.from_bytes(b"time", "little"), int.from_bytes(b"actor", "little")
-_LATITUDE_NAME, _LONGITUDE_NAME = int.from_bytes(b"src_lat", "little"), int.from_bytes(b"src_lon", "little")
-_VALID_UNTIL_HEAD, _VALID_UNTIL_TAIL = int.from_bytes(b"valid_un", "little"), int.from_bytes(b"id_until", "little")
-_QUOTES, _BACKSLASHES = int.from_bytes(b'"' * 8, "little"), int.from_bytes(b"\\" * 8, "little")
-_LOWS, _HIGHS = 0x0101010101010101, 0x8080808080808080
-_BYTE_OF_BIT = 0x0001020304050607
-
-Words = NDArray[np.uint64]
-"""The 8 bytes from each position on, little-endian: strings are searched and compared eight bytes at a time."""
+_TIME_NAME, _ACTOR_NAME = int.from_bytes(b"time", "big"), int.from_bytes(b"actor", "big")
+_LATITUDE_NAME, _LONGITUDE_NAME = int.from_bytes(b"src_lat", "big"), int.from_bytes(b"src_lon", "big")
+_VALID_UNTIL_NAME = int.from_bytes(b"id_until", "big") ^ int.from_bytes(b"val", "big")  # folded
 
 
 def scan(data: bytes, value: Ints, key: Ints | None, timestamp: Ints, max_bytes: int, max_future: int) -> tuple[NDArray[np.uint8], Ints]:
@@ -42,14 +37,23 @@ def scan(data: bytes, value: Ints, key: Ints | None, timestamp: Ints, max_bytes:
     """
     key = np.empty((0, 2), np.int64) if key is None else np.ascontiguousarray(key)
     value, timestamp = np.ascontiguousarray(value), np.ascontiguousarray(timestamp)
-    padded = data + bytes(8)
-    words = np.ndarray(len(data) + 1, np.uint64, padded, strides=(1,))
-    return _scan(np.frombuffer(padded, np.uint8), words, value, key, timestamp, max_bytes, max_future)  # type: ignore[no-any-return]
+    return _scan(np.frombuffer(data, np.uint8), value, key, timestamp, max_bytes, max_future)
+
+
+def deepest(data: bytes) -> int:
+    """How deep the brackets outside of strings are nested."""
+    return int(_deepest(np.frombuffer(data, np.uint8)))
+
+
+def milliseconds(text: str) -> int:
+    """Milliseconds since 1970 UTC of an RFC 3339 time with an offset; NO_TIME where the text is none."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    return int(_rfc3339(data, 0, len(data)))
 
 
 @nb.njit(cache=True)
 def _scan(
-    data: NDArray[np.uint8], words: Words, value: Ints, key: Ints, timestamp: Ints, max_bytes: int, max_future: int
+    data: NDArray[np.uint8], value: Ints, key: Ints, timestamp: Ints, max_bytes: int, max_future: int
 ) -> tuple[NDArray[np.uint8], Ints]:
     n = len(value)
     verdict, time = np.full(n, UNUSUAL, np.uint8), np.full(n, NO_TIME, np.int64)
@@ -59,7 +63,7 @@ def _scan(
         key_start, key_stop = (0, -1) if len(key) == 0 else (key[row, 0], key[row, 1])
         if stop - start > max_bytes or (len(key) > 0 and key_stop <= key_start):
             continue
-        verdict[row], time[row] = _scan_object(data, words, start, stop, key_start, key_stop, seen)
+        verdict[row], time[row] = _scan_object(data, start, stop, key_start, key_stop, seen)
         if timestamp[row] > 0 and time[row] > timestamp[row] + max_future:
             verdict[row] = UNUSUAL
     return verdict, time
@@ -67,26 +71,26 @@ def _scan(
 
 @nb.njit(cache=True)
 def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
-    data: NDArray[np.uint8], words: Words, at: int, stop: int, key_start: int, key_stop: int, seen: Words
+    data: NDArray[np.uint8], at: int, stop: int, key_start: int, key_stop: int, seen: NDArray[np.uint64]
 ) -> tuple[int, int]:
     """Verdict and time of one record."""
-    depth, members, member, present, time = 0, 0, 0, 0, NO_TIME
-    awaits_name, ascii_only = False, True
+    depth, members, member, present, odd, time = 0, 0, 0, 0, 0, NO_TIME
+    awaits_name = False
     while at < stop:
         c = data[at]
         at += 1
         if c == _QUOTE:
-            end, escaped, ascii_here = _string_end(data, words, at, stop)
-            ascii_only &= ascii_here
+            end, oddity = _string_end(data, at, stop)
+            odd |= oddity & _NON_ASCII
             if depth == 1 and awaits_name:
-                member, again = _name(words, at, end, seen, members)
+                member, again = _name(data, at, end, seen, members)
                 members += 1
-                if again or escaped or members == MAX_MEMBERS:
+                if again or oddity & _ESCAPED or members == MAX_MEMBERS:
                     return UNUSUAL, NO_TIME
                 present |= member
             elif depth == 1 and member == _TIME:
-                time = rfc3339(data, at, end)
-            elif depth == 1 and member == _ACTOR and key_stop >= 0 and (escaped or not _same(words, at, end, key_start, key_stop)):
+                time = _rfc3339(data, at, end)
+            elif depth == 1 and member == _ACTOR and key_stop >= 0 and (oddity & _ESCAPED or not _same(data, at, end, key_start, key_stop)):
                 return UNUSUAL, NO_TIME
             at = end + 1
         elif c == ord(","):
@@ -109,22 +113,16 @@ def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
     coordinates = present & (_LATITUDE | _LONGITUDE)
     if not 0 <= time <= LAST_TIME or present & _VALID_UNTIL or coordinates in (_LATITUDE, _LONGITUDE):
         return UNUSUAL, NO_TIME
-    return (SOUND if ascii_only else SOUND_IF_UTF8), time
-
-
-def deepest(data: bytes) -> int:
-    """How deep the brackets outside of strings are nested."""
-    padded = data + bytes(8)
-    return int(_deepest(np.frombuffer(padded, np.uint8), np.ndarray(len(data) + 1, np.uint64, padded, strides=(1,)), len(data)))
+    return (SOUND_IF_UTF8 if odd else SOUND), time
 
 
 @nb.njit(cache=True)
-def _deepest(data: NDArray[np.uint8], words: Words, stop: int) -> int:
+def _deepest(data: NDArray[np.uint8]) -> int:
     at, depth, most = 0, 0, 0
-    while at < stop:
+    while at < len(data):
         c = data[at]
         if c == _QUOTE:
-            at, _, _ = _string_end(data, words, at + 1, stop)
+            at, _ = _string_end(data, at + 1, len(data))
         elif c == ord("{") or c == ord("["):
             depth += 1
             most = max(most, depth)
@@ -135,69 +133,53 @@ def _deepest(data: NDArray[np.uint8], words: Words, stop: int) -> int:
 
 
 @nb.njit(cache=True)
-def _string_end(data: NDArray[np.uint8], words: Words, at: int, stop: int) -> tuple[int, bool, bool]:
-    """Where the string that begins at `at` has its closing quote (or `stop`); does it hold an escape; is it all ASCII?"""
-    one, highs, escaped, high = np.uint64(1), np.uint64(_HIGHS), False, np.uint64(0)
+def _string_end(data: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
+    """Where the string that begins at `at` has its closing quote (or `stop`), and what is odd about it."""
+    oddity = np.uint8(0)
     while at < stop:
-        word = words[at]
-        quote, backslash = word ^ np.uint64(_QUOTES), word ^ np.uint64(_BACKSLASHES)
-        # the lowest byte that is 0 in either gets its high bit; higher ones may be wrong, but only the lowest is used
-        hit = ((quote - np.uint64(_LOWS)) & ~quote | (backslash - np.uint64(_LOWS)) & ~backslash) & highs
-        lowest = hit & (~hit + one)
-        high |= word & (lowest - one) & highs
-        if hit == 0:
-            at += 8
-            continue
-        at += np.int64(((lowest >> np.uint64(7)) * np.uint64(_BYTE_OF_BIT)) >> np.uint64(56))
-        if data[at] == _QUOTE:
-            return min(at, stop), escaped, high == 0
-        escaped = True
-        at += 2
-    return stop, escaped, high == 0
+        c = data[at]
+        if c == _QUOTE:
+            return at, int(oddity)
+        if c == _BACKSLASH:
+            oddity |= np.uint8(_ESCAPED)
+            at += 1
+        oddity |= c & np.uint8(_NON_ASCII)
+        at += 1
+    return stop, int(oddity)
 
 
 @nb.njit(cache=True)
-def _head(words: Words, at: int, length: int) -> np.uint64:
-    """The first up to 8 bytes of a string, filled up with zeros."""
-    return words[at] if length >= 8 else words[at] & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1))
-
-
-@nb.njit(cache=True)
-def _name(words: Words, at: int, end: int, seen: Words, members: int) -> tuple[int, bool]:
+def _name(data: NDArray[np.uint8], at: int, end: int, seen: NDArray[np.uint64], members: int) -> tuple[int, bool]:
     """Which member this name is, 0 for one the scan need not know, and whether a name with the same hash came before in this object.
 
-    The hash of up to 8 bytes is those bytes; of a longer name only both ends count, and only a careful look can tell two that agree apart.
+    The hash of up to 8 bytes is those bytes; longer names are folded. Two that fall together are left to the careful look, so that
+    the hash alone may stand for a name.
     """
-    length = end - at
-    head = name = _head(words, at, length)
-    if length > 8:
-        tail = words[end - 8]
-        name = (head ^ (tail << np.uint64(29) | tail >> np.uint64(35))) + np.uint64(length)
-        if length == 11 and head == np.uint64(_VALID_UNTIL_HEAD) and tail == np.uint64(_VALID_UNTIL_TAIL):
-            length = -1
+    name = np.uint64(0)
+    for i in range(at, end):
+        name = (name << np.uint64(8) | name >> np.uint64(56)) ^ np.uint64(data[i])
     again = False
     for i in range(members):
         again |= seen[i] == name
     seen[members] = name
-    if length == 4 and head == np.uint64(_TIME_NAME):
+    length = end - at
+    if length == 4 and name == np.uint64(_TIME_NAME):
         return _TIME, again
-    if length == 5 and head == np.uint64(_ACTOR_NAME):
+    if length == 5 and name == np.uint64(_ACTOR_NAME):
         return _ACTOR, again
-    if length == 7 and head == np.uint64(_LATITUDE_NAME):
+    if length == 7 and name == np.uint64(_LATITUDE_NAME):
         return _LATITUDE, again
-    if length == 7 and head == np.uint64(_LONGITUDE_NAME):
+    if length == 7 and name == np.uint64(_LONGITUDE_NAME):
         return _LONGITUDE, again
-    return (_VALID_UNTIL if length == -1 else 0), again
+    return (_VALID_UNTIL if name == np.uint64(_VALID_UNTIL_NAME) else 0), again
 
 
 @nb.njit(cache=True)
-def _same(words: Words, at: int, end: int, other: int, other_end: int) -> bool:
-    """Are the bytes of two strings the same?"""
-    length = end - at
-    if length != other_end - other:
+def _same(data: NDArray[np.uint8], at: int, end: int, other: int, other_end: int) -> bool:
+    if end - at != other_end - other:
         return False
-    for i in range(0, length, 8):
-        if _head(words, at + i, length - i) != _head(words, other + i, length - i):
+    for i in range(end - at):  # noqa: SIM110  # numba knows no generators
+        if data[at + i] != data[other + i]:
             return False
     return True
 
@@ -222,7 +204,7 @@ def _digits(data: NDArray[np.uint8], at: int, count: int) -> int:
 
 
 @nb.njit(cache=True)
-def rfc3339(data: NDArray[np.uint8], at: int, end: int) -> int:
+def _rfc3339(data: NDArray[np.uint8], at: int, end: int) -> int:
     """Milliseconds since 1970 UTC of an RFC 3339 time with an offset, cut to the ms; NO_TIME where it is none.
 
     Second 60, a leap second, is second 0 of the next minute.

@@ -103,7 +103,9 @@ class Model:
     def from_arrays(view: str, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], said: Mapping[str, Any]) -> Model:
         """The inverse of `to_arrays` for a view whose features are `names`. Raises ModelError saying what does not fit."""
         if said.get("schema") != schema_hash(names):
-            raise ModelError(f"model's {view} view was trained on other features than this version computes: train a new one with `detector train`")
+            raise ModelError(
+                f"model's {view} view was trained on other features than this version computes: train a new one with `detector train`"
+            )
         try:
             return _checked(view, names, arrays, said)
         except (KeyError, ValueError, IndexError, TypeError) as problem:

@@ -49,6 +49,7 @@ class KeyedState:
         self.max_keys = max_keys
         self.evicted = 0
         self.columns: dict[str, Array] = {c.name: _empty(c, 0) for c in self.schema}
+        self._free: Slots = np.zeros(0, np.int32)
         self._resize(min(1024, max_keys))
 
     def __len__(self) -> int:

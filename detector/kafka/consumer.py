@@ -162,6 +162,10 @@ class Consumer:
         end = self._ask(lambda: self._client._fetcher.end_offsets(places, int(ANSWER * 1000)))
         return {place.partition: (first[place], end[place]) for place in places}
 
+    def position(self, partition: int) -> int:
+        """The offset to be fetched next; behind the last record by as much as control records follow it."""
+        return int(self._ask(lambda: self._client.position(self._at(partition), timeout_ms=int(ANSWER * 1000))) or 0)
+
     def seek(self, partition: int, offset: int) -> None:
         """Read on from `offset`. A partition that was taken away meanwhile is passed over; its change is in the queue."""
         place, fetcher = self._at(partition), self._client._fetcher

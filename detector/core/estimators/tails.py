@@ -81,7 +81,12 @@ def _fit(v: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float6
     rarity[-1] = -math.log10((top + (SPARSE_EXTRA if sparse else 0.5)) / (n + 1))
     rarity = np.clip(rarity, 0.0, max(rarity[-1], 0.0))
     pad = (KNOTS - len(value), 0)
-    return np.pad(value, pad, mode="edge"), np.pad(rarity, pad, mode="edge"), _scale(v[n - top :] - threshold, n), max(math.log10(n) - SLOW_BELOW, 0.5)
+    return (
+        np.pad(value, pad, mode="edge"),
+        np.pad(rarity, pad, mode="edge"),
+        _scale(v[n - top :] - threshold, n),
+        max(math.log10(n) - SLOW_BELOW, 0.5),
+    )
 
 
 def _scale(excess: NDArray[np.float64], n: int) -> float:

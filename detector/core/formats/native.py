@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 
 from detector.core.events import ACTIONS, NO_TIME, OUTCOMES, DeadLetter, EventBatch, Records
-from detector.core.json_scan import LAST_TIME, MAX_DEPTH, SOUND_IF_UTF8, UNUSUAL, deepest, rfc3339, scan
+from detector.core.json_scan import LAST_TIME, MAX_DEPTH, SOUND_IF_UTF8, UNUSUAL, deepest, milliseconds, scan
 
 _ACTION = {name: code for code, name in enumerate(ACTIONS)}
 _OUTCOME = {name: code for code, name in enumerate(OUTCOMES)}
@@ -181,7 +181,7 @@ def _bad_time(event: NativeEvent, name: str) -> Refusal | None:
     """Bring a time into ms."""
     time = getattr(event, name)
     if isinstance(time, str):
-        time = int(rfc3339(np.frombuffer(encoded := time.encode(), np.uint8), 0, len(encoded)))
+        time = milliseconds(time)
         if time == NO_TIME:
             return Refusal("bad-time", f"/{name}", "expected RFC 3339 with an offset, as in 2026-03-02T09:14:07.123Z, or ms since 1970 UTC")
     if time is not None and not 0 <= time <= LAST_TIME:

@@ -41,14 +41,18 @@ class Hypothesis:
 
     def joined(self, rarities: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, signals) rarities and raw values -> (n,) joined value; not for `forest`."""
+        if self.join == "value":
+            assert values.shape[1] == 1
+            return values[:, 0]
+        out: NDArray[np.float32]
         if self.join == "max":
-            return np.asarray(rarities.max(axis=1))
-        if self.join == "min":
-            return np.asarray(rarities.min(axis=1))
-        if self.join == "sum":
-            return np.maximum(rarities - np.float32(0.5), 0).sum(axis=1, dtype=np.float32)
-        assert self.join == "value" and values.shape[1] == 1, self.join
-        return values[:, 0]
+            out = rarities.max(axis=1)
+        elif self.join == "min":
+            out = rarities.min(axis=1)
+        else:
+            assert self.join == "sum", self.join
+            out = np.maximum(rarities - np.float32(0.5), 0).sum(axis=1, dtype=np.float32)
+        return out
 
 
 def names() -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from detector.core.frame import DAY, HOUR, Frame
 from detector.core.state import Column, KeyedState, Slots
 
 
-
 class Evidence(NamedTuple):
     name: str
     scale: float
@@ -65,8 +64,8 @@ def observe(state: KeyedState, slots: Slots, frame: Frame, baselines: Baselines,
     c = state.columns
     _observe(
         slots, frame.time, frame.team, frame.team_key, out.index(NEEDS), int(out.index(GIVES[:1])[0]), out.values, baselines.mean,
-        baselines.spread, out.column("own_days"), _SCALE, _RATE, c["sum"], c["sum_time"], c["day_level"], c["own_mean"], c["own_var"], c["own_days"],
-        c["level_day"], c["level_team"],
+        baselines.spread, out.column("own_days"), _SCALE, _RATE, c["sum"], c["sum_time"], c["day_level"], c["own_mean"], c["own_var"],
+        c["own_days"], c["level_day"], c["level_team"],
     )  # fmt: skip
 
 

@@ -10,7 +10,6 @@ from detector.core.features import FeatureBatch
 from detector.core.frame import Frame
 from detector.core.state import Column, KeyedState, Slots
 
-
 COLUMNS: tuple[Column, ...] = ()
 NEEDS = ("w", "new")
 GIVES = ("harvest", "snoop", "export", "activity", "breadth")

@@ -18,7 +18,6 @@ from detector.core.features import FeatureBatch
 from detector.core.frame import DAY, Frame
 from detector.core.state import Column, KeyedState, Slots
 
-
 RING = 32
 WORDS = 32  # 2,048 bits a generation
 GENERATION_DAYS = 30
@@ -60,7 +59,16 @@ def _observe(  # type: ignore[no-untyped-def]
         s = slots[i]
         if action[i] == ASSIGN or action[i] == UNASSIGN:
             _assignment(
-                time[i], action[i], subject[i], purpose[i], valid_until[i], a_subject[s], a_purpose[s], a_at[s], a_until[s], a_next[s : s + 1]
+                time[i],
+                action[i],
+                subject[i],
+                purpose[i],
+                valid_until[i],
+                a_subject[s],
+                a_purpose[s],
+                a_at[s],
+                a_until[s],
+                a_next[s : s + 1],
             )
             continue
         w[i] = _weight(time[i], subject[i], purpose[i], a_subject[s], a_purpose[s], a_at[s], a_until[s])

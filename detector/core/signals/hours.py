@@ -16,7 +16,6 @@ from detector.core.features import FeatureBatch
 from detector.core.frame import DAY, Frame
 from detector.core.state import Column, KeyedState, Slots
 
-
 COLUMNS = (
     Column("hour_count", "float32", (HOURS,)),
     Column("hour_total", "float32"),

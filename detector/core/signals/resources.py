@@ -16,7 +16,6 @@ from detector.core.features import FeatureBatch
 from detector.core.frame import DAY, Frame
 from detector.core.state import Column, KeyedState, Slots
 
-
 COLUMNS = (
     Column("pair_count", "float32", (MAX_PAIRS + 1,)),
     Column("pair_total", "float32"),

@@ -1,0 +1,97 @@
+"""Takeover: how a task comes to the state that its committed offset stands for.
+
+State is a function of the log's prefix, so a task is restored by processing its input again with the outputs suppressed, up to the
+committed offset; from there on it is live. A task that this process held before goes on from where its state is, if that is not beyond
+what is committed. Restoring is reading: it goes through the same loop, batch by batch, and other partitions flow meanwhile.
+
+The committed offset's metadata carries what the input alone cannot tell: from when on alerts are raised, and the head of the alert chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from detector.core.events import EventBatch, Records
+from detector.core.pipeline import Outcome, Pipeline
+from detector.errors import StateError
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What a committed offset says besides the offset."""
+
+    alerts_start: int
+    seq: int
+    head: str
+
+
+def read_mark(metadata: str, partition: int) -> Mark:
+    """Raises StateError where somebody else committed this offset."""
+    try:
+        return msgspec.json.decode(metadata, type=Mark)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise StateError(
+            f"partition {partition}: the group's committed offset was not written by this service, so which alerts were sent is unknown\n"
+            "delete the group's offsets to build state anew from the whole topic, and set alerts.start to when alerts shall begin"
+        ) from error
+
+
+@dataclass(slots=True)
+class Task:
+    """One view on one input partition: unit of state, order, ownership and failure."""
+
+    partition: int
+    pipeline: Pipeline
+    position: int
+    """The next offset that the state has not seen."""
+    live_from: int
+    """The committed offset: before it, outputs have been delivered already."""
+    mark: Mark | None = None
+    """To be restored when the state arrives at `live_from`."""
+
+    @property
+    def restoring(self) -> bool:
+        return self.position < self.live_from
+
+    def process(self, records: Records, decode: Callable[[Records], EventBatch]) -> tuple[EventBatch, Outcome] | None:
+        """Takes the records in; returns the events and what is to be delivered of them, None where all of it was delivered before."""
+        fresh = records.take(slice(int(np.searchsorted(records.offset, self.position)), None))
+        old = int(np.searchsorted(fresh.offset, self.live_from))
+        if old:
+            self.pipeline.process(decode(fresh.take(slice(None, old))))
+            self.position = int(fresh.offset[old - 1]) + 1
+        if old == len(fresh):
+            return None
+        self.go_live()
+        batch = decode(fresh.take(slice(old, None)))
+        outcome = self.pipeline.process(batch)
+        self.position = int(fresh.offset[-1]) + 1
+        return batch, outcome
+
+    def go_live(self) -> None:
+        """The state is that of the committed offset; the chain goes on where it was left, even if the log was cut short since."""
+        self.position = max(self.position, self.live_from)
+        if self.mark is not None:
+            self.pipeline.seq, self.pipeline.head = self.mark.seq, self.mark.head
+            self.mark = None
+
+    def metadata(self) -> str:
+        """What to commit with `position`."""
+        return msgspec.json.encode(Mark(self.pipeline.policy.starts, self.pipeline.seq, self.pipeline.head)).decode()
+
+
+def take_over(
+    partition: int, committed: tuple[int, str] | None, first: int, kept: Task | None, pipeline: Callable[[int], Pipeline], starts: int
+) -> Task:
+    """A task for a partition that was assigned. `first`: the oldest offset there is; `starts`: when alerts begin if nothing was committed
+    yet; `pipeline` makes one from that time on. Read on from its `position`.
+    """
+    if committed is None:
+        return Task(partition, pipeline(starts), first, first)
+    offset, mark = committed[0], read_mark(committed[1], partition)
+    if kept is not None and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start:
+        return Task(partition, kept.pipeline, max(kept.position, first), max(offset, first), mark)
+    return Task(partition, pipeline(mark.alerts_start), first, max(offset, first), mark)

@@ -1,0 +1,296 @@
+"""The live service: poll, process, one transaction; partitions come and go meanwhile. One thread does all of it.
+
+Exactly once rests on three facts. Alerts, dead letters and consumed offsets go into one transaction. What a batch leads to is a function of
+the log, so it can be delivered again, or computed again, and is the same. And after any doubt the committed offset decides: if it stands
+behind the batch, the batch was delivered; if it stands before it, the same outputs are sent once more; if it stands elsewhere, somebody
+else took over, and the task is restored when it comes back.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from detector.core.dead_letters import dead_letter_record
+from detector.core.events import EventBatch, Records
+from detector.core.pipeline import Outcome, Pipeline
+from detector.errors import BrokerError
+from detector.restore import Task, take_over
+
+log = logging.getLogger("detector.service")
+
+POLL = 0.1
+KEPT = 120.0
+"""Seconds for which a task that was taken away is kept, in case it comes back."""
+LOOK = 5.0
+"""Seconds between two looks at how far the partitions reach."""
+STUCK = 15.0
+"""Seconds after which a partition that has records, but yields none, is taken for forgotten by the client."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+
+
+class Source(Protocol):
+    def poll(self, timeout: float, limit: int) -> list[Records]: ...
+    def membership(self) -> Any: ...
+    def changes(self) -> Sequence[tuple[str, frozenset[int]]]: ...
+    def committed(self, partitions: Iterable[int]) -> Mapping[int, tuple[int, str] | None]: ...
+    def bounds(self, partitions: Iterable[int]) -> Mapping[int, tuple[int, int]]: ...
+    def position(self, partition: int) -> int: ...
+    def seek(self, partition: int, offset: int) -> None: ...
+    def pause(self, partitions: Iterable[int]) -> None: ...
+    def resume(self, partitions: Iterable[int]) -> None: ...
+    def close(self, timeout: float) -> None: ...
+
+
+class Sink(Protocol):
+    def deliver(
+        self, messages: Sequence[tuple[str, bytes | None, bytes]], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Any
+    ) -> None: ...
+    def settle(self, deadline: float) -> None: ...
+    def close(self) -> None: ...
+
+
+class Figures(Protocol):
+    """What the service tells its metrics."""
+
+    def batch(self, seconds: float, events: int, late: int = 0, dead_letters: Mapping[str, int] = {}) -> None: ...
+    def transaction(self, seconds: float) -> None: ...
+    def alert(self, severity: str, seconds: float) -> None: ...
+    def doubt(self, phase: str) -> None: ...
+    def rebalance(self, partitions: int) -> None: ...
+    def consumer_rebuilt(self) -> None: ...
+    def lag(self, records: int, seconds: float) -> None: ...
+    def restoring(self, partitions: int) -> None: ...
+    def keys(self, count: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Names:
+    """Topics."""
+
+    events: str
+    alerts: str
+    dead_letters: str
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What one transaction is to hold: outputs of a batch, and for each of its partitions where it began and where it ends."""
+
+    messages: list[tuple[str, bytes | None, bytes]] = field(default_factory=list)
+    offsets: dict[int, tuple[int, str]] = field(default_factory=dict)
+    began: dict[int, int] = field(default_factory=dict)
+    done: list[tuple[EventBatch, Outcome]] = field(default_factory=list)
+
+
+class Service:
+    """Drives the tasks of one process. `doubt` is the exception by which the sink says that an outcome is unknown."""
+
+    def __init__(
+        self, source: Callable[[], Source], sink: Sink, doubt: type[Exception], names: Names, decode: Callable[[Records], EventBatch],
+        pipeline: Callable[[int], Pipeline], figures: Figures, starts: int | None, batch_limit: int,
+    ) -> None:  # fmt: skip
+        self._connect, self._sink, self._doubt, self._names = source, sink, doubt, names
+        self._decode, self._pipeline, self._figures, self._starts, self._limit = decode, pipeline, figures, starts, batch_limit
+        self._source: Source | None = None
+        self._tasks: dict[int, Task] = {}
+        self._kept: dict[int, tuple[float, Task]] = {}
+        self._looked = 0.0
+        self._yielded: dict[int, float] = {}
+        self.tick = time.monotonic()
+        """When the loop last turned, on the monotonic clock."""
+        self.lag_seconds = 0.0
+        self.stopping = False
+
+    def run(self) -> None:
+        """Until `stopping` is set. Raises BrokerError for what waiting does not mend, any DetectorError for what a person must."""
+        try:
+            self._sink.settle(60.0)
+            self._source = self._connect()
+            pause = FIRST_PAUSE
+            while not self.stopping:
+                try:
+                    self._turn()
+                    pause = FIRST_PAUSE
+                except BrokerError as error:
+                    log.warning("broker trouble, reconnecting", extra={"pause": pause, "error": str(error)})
+                    self._leave()
+                    self._wait(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            self._leave()
+            self._sink.close()
+
+    def ready(self) -> tuple[bool, list[str]]:
+        """Whether every partition that this process holds is live, and what keeps it from being so."""
+        source, restoring = self._source, sorted(p for p, t in list(self._tasks.items()) if t.restoring)
+        why = [f"partition {p} is being restored" for p in restoring]
+        if source is None or source.membership() is None:
+            why.append("not a stable member of the group")
+        return not why, why
+
+    def _turn(self) -> None:
+        self.tick = time.monotonic()
+        if self._source is None:
+            self._source = self._connect()
+        runs = self._source.poll(POLL, self._limit)
+        self._apply(self._source)
+        began = time.perf_counter()
+        delivery = self._process(runs)
+        if delivery.offsets:
+            self._deliver(self._source, delivery, time.perf_counter() - began)
+        self._look(self._source, runs)
+
+    def _process(self, runs: Sequence[Records]) -> Delivery:
+        """Every task takes in its records; outputs before its committed offset are dropped."""
+        delivery = Delivery()
+        for run in runs:
+            task = self._tasks.get(run.partition)
+            if task is None or not len(run):
+                continue
+            began = max(task.position, task.live_from)
+            result = task.process(run, self._decode)
+            if result is None:
+                continue
+            delivery.done.append(result)
+            delivery.began[run.partition] = began
+            delivery.offsets[run.partition] = (task.position, task.metadata())
+            batch, outcome = result
+            delivery.messages += [(self._names.alerts, (alert.actor or "").encode(), value) for alert, value in outcome.alerts]
+            delivery.messages += [(self._names.dead_letters, *dead_letter_record(letter)) for letter in batch.dead]
+        return delivery
+
+    def _deliver(self, source: Source, delivery: Delivery, seconds: float) -> None:
+        """Until it is certain that the delivery happened, or that its partitions are somebody else's."""
+        pause = FIRST_PAUSE
+        membership = source.membership()
+        while delivery.offsets and not self.stopping:
+            began = time.perf_counter()
+            try:
+                offsets = {(self._names.events, p): to for p, to in delivery.offsets.items()}
+                self._sink.deliver(delivery.messages, offsets, membership)
+            except self._doubt as doubt:
+                self._figures.doubt(getattr(doubt, "phase", "unknown"))
+                log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.offsets)})
+                self._sink.settle(60.0)
+                if self._happened(source, delivery):
+                    break
+                membership = self._linger(source, delivery, pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._figures.transaction(time.perf_counter() - began)
+                break
+        else:
+            return
+        self._count(delivery, seconds)
+        source.resume(self._tasks)
+
+    def _happened(self, source: Source, delivery: Delivery) -> bool:
+        """The committed offsets tell. A partition whose offset is neither before nor behind the batch has been taken over: it is dropped."""
+        committed = source.committed(delivery.offsets)
+        stands = {p: None if at is None else at[0] for p, at in committed.items()}
+        if all(stands[p] == to for p, (to, _) in delivery.offsets.items()):
+            return True
+        gone = [
+            p for p, began in delivery.began.items() if stands[p] != began and not (stands[p] is None and self._tasks[p].live_from == began)
+        ]
+        if gone:
+            raise BrokerError(f"partitions {gone} have moved on without this process; taking over anew")
+        return False
+
+    def _linger(self, source: Source, delivery: Delivery, pause: float) -> Any:
+        """Waits while staying a member of the group. If a partition of the delivery is taken away, everything is taken over anew."""
+        end = time.monotonic() + pause
+        while True:
+            self.tick = time.monotonic()
+            source.pause(self._tasks)
+            for run in source.poll(POLL, self._limit):
+                source.seek(run.partition, int(run.offset[0]))
+            self._apply(source)
+            if not self._tasks.keys() >= delivery.offsets.keys():
+                raise BrokerError("partitions were taken away while their batch waited for delivery; taking over anew")
+            if time.monotonic() >= end and (membership := source.membership()) is not None:
+                return membership
+            if self.stopping:
+                return source.membership()
+
+    def _apply(self, source: Source) -> None:
+        """What became of the partitions since the last poll."""
+        for what, partitions in source.changes():
+            log.info("partitions " + what, extra={"partitions": sorted(partitions)})
+            for p in partitions:
+                if (task := self._tasks.pop(p, None)) is not None:
+                    self._keep(task)
+            if what == "assigned":
+                self._take(source, partitions)
+            self._figures.rebalance(len(self._tasks))
+        self._figures.restoring(sum(t.restoring for t in self._tasks.values()))
+
+    def _take(self, source: Source, partitions: Iterable[int]) -> None:
+        committed, bounds = source.committed(partitions), source.bounds(partitions)
+        for p in sorted(partitions):
+            kept = self._kept.pop(p, (0.0, None))[1]
+            starts = self._starts if self._starts is not None else time.time_ns() // 1_000_000
+            task = self._tasks[p] = take_over(p, committed[p], bounds[p][0], kept, self._pipeline, starts)
+            at = committed[p]
+            if at is not None and at[0] < bounds[p][0]:
+                log.error("records were deleted before they were read", extra={"partition": p, "from": at[0], "to": bounds[p][0]})
+            source.seek(p, task.position)
+            source.resume([p])
+
+    def _keep(self, task: Task) -> None:
+        now = time.monotonic()
+        self._kept = {p: (end, t) for p, (end, t) in self._kept.items() if end > now}
+        self._kept[task.partition] = (now + KEPT, task)
+
+    def _leave(self) -> None:
+        """Gives the partitions back. What is kept of them is used again where the committed offset allows it."""
+        if self._source is not None:
+            self._source.close(5.0)
+            self._source = None
+        for task in self._tasks.values():
+            self._keep(task)
+        self._tasks.clear()
+        self._yielded.clear()
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not self.stopping:
+            self.tick = time.monotonic()
+            time.sleep(0.05)
+
+    def _count(self, delivery: Delivery, seconds: float) -> None:
+        now = time.time()
+        events, late = sum(len(b) for b, _ in delivery.done), sum(o.late for _, o in delivery.done)
+        self._figures.batch(seconds, events, late, Counter(letter.reason for b, _ in delivery.done for letter in b.dead))
+        for batch, outcome in delivery.done:
+            arrived = dict(zip(batch.offset.tolist(), batch.broker_time.tolist(), strict=True)) if outcome.alerts else {}
+            for alert, _ in outcome.alerts:
+                raised = max(e.offset for e in alert.evidence)
+                self._figures.alert(alert.severity, now - arrived.get(raised, now * 1000) / 1000)
+
+    def _look(self, source: Source, runs: Sequence[Records]) -> None:
+        """Now and then: how far behind this process is, and whether the client has silently stopped to read a partition."""
+        now = time.monotonic()
+        for run in runs:
+            self._yielded[run.partition] = now
+            self.lag_seconds = max(time.time() - float(run.timestamp[-1]) / 1000, 0.0)
+        if now - self._looked < LOOK:
+            return
+        self._looked = now
+        ends = {p: end for p, (_, end) in source.bounds(self._tasks).items()}
+        lag = {p: max(end - max(source.position(p), self._tasks[p].position), 0) for p, end in ends.items()}
+        if not any(lag.values()):
+            self.lag_seconds = 0.0
+        self._figures.lag(sum(lag.values()), self.lag_seconds)
+        self._figures.keys(sum(len(t.pipeline.tracker.state) for t in self._tasks.values()))
+        for p, behind in lag.items():
+            if not behind:
+                self._yielded[p] = now
+            elif now - self._yielded.setdefault(p, now) > STUCK:
+                self._figures.consumer_rebuilt()
+                raise BrokerError(f"partition {p} has {behind} records that the client does not read; connecting anew")
