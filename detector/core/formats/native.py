@@ -14,8 +14,8 @@ from msgspec import Meta
 from detector.core.events import ACTIONS, NO_TIME, OUTCOMES, DeadLetter, EventBatch, Records
 from detector.core.json_scan import LAST_TIME, MAX_DEPTH, SOUND_IF_UTF8, UNUSUAL, deepest, milliseconds, scan
 
-_ACTION = {name: code for code, name in enumerate(ACTIONS)}
-_OUTCOME = {name: code for code, name in enumerate(OUTCOMES)}
+_ACTION: dict[Any, int] = {name: code for code, name in enumerate(ACTIONS)}
+_OUTCOME: dict[Any, int] = {name: code for code, name in enumerate(OUTCOMES)}
 _ASSIGN = _ACTION["assign"]
 
 String64 = Annotated[str, Meta(min_length=1, max_length=64)]
@@ -83,37 +83,33 @@ def decode(records: Records, limits: Limits) -> EventBatch:
     data = records.data
     verdict, time = scan(data, records.value, records.key, records.timestamp, limits.max_event_bytes, limits.max_future)
     verdict[records.broken] = UNUSUAL
+    fit, starts, stops, times = verdict.tolist(), records.value[:, 0].tolist(), records.value[:, 1].tolist(), time.tolist()
     events: list[NativeEvent] = []
     dead: list[DeadLetter] = []
     kept = np.ones(len(records), np.bool_)
-    for row, (fitness, (start, stop), when) in enumerate(zip(verdict.tolist(), records.value.tolist(), time.tolist(), strict=True)):
-        event = _take(data[start:stop], when, fitness) if fitness else None
-        if event is None:
-            found = _look(records, row, limits)
-            if isinstance(found, Refusal):
-                dead.append(_dead_letter(records, row, found))
-                kept[row] = False
+    for row, (fitness, start, stop, when) in enumerate(zip(fit, starts, stops, times, strict=True)):  # the hot loop: no calls but _decode
+        if fitness:
+            value = data[start:stop]
+            try:
+                if fitness == SOUND_IF_UTF8:
+                    value.decode()
+                event = _decode(value)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass  # a careful look says why
+            else:
+                event.time, event.action, event.outcome = when, _ACTION[event.action], _OUTCOME[event.outcome]
+                events.append(event)
                 continue
-            event, time[row] = found, found.time
-        events.append(event)
+        found = _look(records, row, limits)
+        if isinstance(found, Refusal):
+            dead.append(_dead_letter(records, row, found))
+            kept[row] = False
+        else:
+            events.append(found)
+            time[row] = found.time
     time, timestamp = time[kept], records.timestamp[kept]
-    return EventBatch(
-        records.topic, records.partition, records.offset[kept], np.where(timestamp > 0, timestamp, time), time, events, dead
-    )  # fmt: skip
-
-
-def _take(value: bytes, when: int, fitness: int) -> NativeEvent | None:
-    """The event in a record that the scan vouches for; None where the decoder disagrees."""
-    try:
-        if fitness == SOUND_IF_UTF8:
-            value.decode()
-        event = _decode(value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    event.time = when
-    event.action = _ACTION[event.action]  # type: ignore[index]
-    event.outcome = _OUTCOME[event.outcome]  # type: ignore[index]
-    return event
+    broker_time = np.where(timestamp > 0, timestamp, time)
+    return EventBatch(records.topic, records.partition, records.offset[kept], broker_time, time, events, dead)
 
 
 def _look(records: Records, row: int, limits: Limits) -> NativeEvent | Refusal:
@@ -170,8 +166,7 @@ def _inconsistent(event: NativeEvent) -> Refusal | None:
     if (event.src_lat is None) != (event.src_lon is None):
         absent = "src_lat" if event.src_lat is None else "src_lon"
         return Refusal("missing-member", f"/{absent}", "`src_lat` and `src_lon` go together")
-    event.action = _ACTION[event.action]  # type: ignore[index]
-    event.outcome = _OUTCOME[event.outcome]  # type: ignore[index]
+    event.action, event.outcome = _ACTION[event.action], _OUTCOME[event.outcome]
     if event.valid_until is not None and event.action != _ASSIGN:
         return Refusal("unexpected-member", "/valid_until", "only an `assign` ends")
     return None
