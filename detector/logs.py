@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -12,8 +11,11 @@ LOUDEST_OF_KAFKA = logging.INFO
 """kafka-python writes passwords and payloads at DEBUG, so it never gets there, whatever the user asks for."""
 
 
+_ALWAYS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
 class JsonLines(logging.Formatter):
-    """`{"time", "level", "logger", "message", "error"?, ...}`; further members come from `extra={"members": {...}}`."""
+    """`{"time", "level", "logger", "message", ..., "traceback"?}`; what stands between comes from `extra={...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -22,11 +24,9 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        members = getattr(record, "members", {})
-        if isinstance(members, Mapping):
-            line |= {str(name): value for name, value in members.items() if name not in line}
+        line |= {name: value for name, value in vars(record).items() if name not in _ALWAYS and name not in line}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 

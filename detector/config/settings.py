@@ -38,7 +38,7 @@ class Topics(Struct, frozen=True):
     alerts: Annotated[str, about("Alerts out.", min_length=1)] = "alerts"
     dead_letters: Annotated[str, about("Records that were refused, with reason and original bytes.", min_length=1)] = "dead-letters"
     partitions: Annotated[int, about("Partitions of each topic when it is made; the most processes that can share the work.", ge=1)] = 4
-    replication: Annotated[int, about("Copies of each topic when it is made: 3 in production, 1 on a single broker.", ge=1)] = 3
+    replication: Annotated[int, about("Copies of each topic when it is made: 3 in production; -1: as the broker is set.", ge=-1)] = -1
 
 
 class Group(Struct, frozen=True):

@@ -1,0 +1,47 @@
+"""`detector topics`: create, check."""
+
+from __future__ import annotations
+
+import argparse
+
+from detector.cli.output import say
+from detector.cli.settings import Commands, command, kafka_settings, read, setting, topics_of, verbs
+from detector.errors import BrokerError
+
+
+def add(commands: Commands) -> None:
+    family = verbs(commands, "topics", "the topics: make them, and see whether they are as they must be")
+    for name, help, run in (
+        ("create", "make the topics that are not there, with the settings they need", create),
+        ("check", "compare the topics with what they must be", check),
+    ):
+        verb = command(family, name, help, f"  detector topics {name} --bootstrap-servers kafka-1:9092 --partitions 8 --replication 3")
+        setting(verb, "--bootstrap-servers", "kafka.bootstrap_servers", "HOST:PORT,...", "the brokers")
+        setting(verb, "--partitions", "topics.partitions", "N", "partitions of each topic")
+        setting(verb, "--replication", "topics.replication", "N", "copies of each topic")
+        verb.set_defaults(run=run)
+
+
+def create(args: argparse.Namespace) -> int:
+    from detector.kafka import topics
+
+    config = read(args).config
+    made = topics.create(kafka_settings(config), topics_of(config))
+    for topic in topics_of(config):
+        say(f"{topic.name}: {'made' if topic.name in made else 'was there'}")
+    return _judge(topics.check(kafka_settings(config), topics_of(config)))
+
+
+def check(args: argparse.Namespace) -> int:
+    from detector.kafka import topics
+
+    config = read(args).config
+    code = _judge(topics.check(kafka_settings(config), topics_of(config)))
+    say("the topics are as they must be")
+    return code
+
+
+def _judge(problems: list[str]) -> int:
+    if problems:
+        raise BrokerError("\n".join(problems))
+    return 0
