@@ -3,10 +3,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def test_nobody_listening_or_somebody_who_is_not_kafka_is_not_ready() -> None:
         assert not is_ready(server.getsockname()[1])
 
 
+@pytest.mark.parametrize(("brokers", "ready"), [(0, False), (1, True)])
+def test_a_controller_that_knows_no_broker_yet_is_not_ready(brokers: int, ready: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(is_ready, server.getsockname()[1])
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(struct.pack(">iii", 8, 0, brokers))
+            assert asked.result() is ready
+
+
 def test_a_killed_or_stopped_broker_goes_on_with_its_port_and_data(tmp_path: Path) -> None:
     with Broker(tmp_path) as broker:
         port, first = broker.port, broker.pid
@@ -74,8 +86,10 @@ def test_a_paused_broker_is_silent_until_resumed_and_can_be_stopped_while_paused
         broker.resume()
         wait_until(lambda: is_ready(broker.port))
         broker.pause()
+        asked = time.monotonic()
         broker.stop()
         assert broker.pid is None
+        assert time.monotonic() - asked < module.STOP, "it did not end in order, it was killed"
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
@@ -83,6 +97,7 @@ def test_it_does_not_outlive_the_process_that_started_it(tmp_path: Path, ending:
     # Started by a thread that then ends: it must live on, and still end with the process.
     program = f"""
 import threading, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from detector.sandbox.broker import Broker
 broker = Broker(Path({str(tmp_path)!r}))
