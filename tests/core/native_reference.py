@@ -1,4 +1,4 @@
-"""The contract of docs/reference/events.md once more, slow and obvious: one record, one check after the other. And a maker of records."""
+"""The contract of docs/reference/events.md once more, slow and obvious: one record, one check after the other. And makers of records."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
-from detector.core.events import ACTIONS, OUTCOMES, Records
+from detector.core.dead_letters import REASONS
+from detector.core.events import ACTIONS, OUTCOMES, EventBatch, Records
+from detector.core.formats.native import Limits, NativeEvent, decode
 
 NOW = 1_772_442_847_000  # 2026-03-02T09:14:07Z
 LENGTHS = {
@@ -37,12 +40,12 @@ def records_of(
         return np.array(positions, np.int64).reshape(len(parts), 2)
 
     n = len(values)
-    key, value, header = keys and placed(keys), placed(values), placed(headers or [None] * n)
+    key, value, header = None if keys is None else placed(keys), placed(values), placed(headers or [None] * n)
     timestamp = np.full(n, NOW) if timestamps is None else np.array(timestamps, np.int64)
     return Records("access-events", 3, bytes(data), np.arange(100, 100 + n), timestamp, key, value, header, np.zeros(n, np.bool_))
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818  # it is an answer, no error
     """The record is no access event."""
 
 
@@ -80,8 +83,8 @@ def json_object(value: bytes) -> dict[str, Any]:
 
 def milliseconds(time: Any) -> int:
     if type(time) is str:
-        pattern = r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]+))?(?:[Zz]|([+-])([0-9]{2}):([0-9]{2}))"
-        match = re.fullmatch(pattern, time)
+        two = "([0-9]{2})"
+        match = re.fullmatch(rf"([0-9]{{4}})-{two}-{two}[Tt ]{two}:{two}:{two}(?:\.([0-9]+))?(?:[Zz]|([+-]){two}:{two})", time)
         if match is None:
             raise Refused
         year, month, day, hour, minute, second = map(int, match.groups()[:6])
@@ -127,3 +130,57 @@ def reference(value: bytes | None, key: bytes | None, timestamp: int, keyed: boo
     refuse_if(keyed and key != event["actor"].encode())
     refuse_if(timestamp > 0 and event["time"] > timestamp + 300_000)
     return event
+
+
+GOOD: dict[str, Any] = {"time": NOW, "actor": "e1", "action": "read", "resource": "user_profile", "subject": "u1"}
+GOOD_BYTES = json.dumps(GOOD).encode()
+
+
+def event(**members: Any) -> bytes:
+    """A good event with some members replaced; ... leaves one out."""
+    return json.dumps({name: value for name, value in (GOOD | members).items() if value is not ...}).encode()
+
+
+def raw(member: bytes) -> bytes:
+    """A good event with one more member as it stands."""
+    return GOOD_BYTES[:-1] + b", " + member + b"}"
+
+
+def replaced(name: str, value: bytes) -> bytes:
+    """A good event in which one member's JSON is replaced."""
+    rest = {other: said for other, said in GOOD.items() if other != name}
+    return json.dumps(rest).encode()[:-1] + b', "' + name.encode() + b'": ' + value + b"}"
+
+
+def decoded_among_good(value: bytes | None, key: bytes | None = b"e1", timestamp: int = NOW, headers: bytes | None = None) -> EventBatch:
+    """Decode the record between good ones and check that these are untouched."""
+    n = 7
+    values, keys, timestamps, all_headers = [GOOD_BYTES] * n, [b"e1"] * n, [NOW] * n, [None] * n
+    values[3], keys[3], timestamps[3], all_headers[3] = value, key, timestamp, headers  # type: ignore[call-overload]
+    batch = decode(records_of(values, keys, timestamps, all_headers), Limits())
+    neighbours = [i for i, offset in enumerate(batch.offset.tolist()) if offset != 103]
+    assert [batch.offset[i] - 100 for i in neighbours] == [0, 1, 2, 4, 5, 6]
+    alone = decode(records_of([GOOD_BYTES], [b"e1"]), Limits()).rows[0]
+    assert all(batch.rows[i] == alone and batch.time[i] == NOW for i in neighbours)
+    assert len(batch) + len(batch.dead) == n
+    return batch
+
+
+def assert_refused(reason: str, pointer: str, value: bytes | None, key: bytes | None = b"e1", timestamp: int = NOW) -> None:
+    headers = b"\x02\x02a\x02\xff"
+    (letter,) = decoded_among_good(value, key, timestamp, headers).dead
+    assert (letter.reason, letter.pointer) == (reason, pointer), letter.message
+    assert (letter.topic, letter.partition, letter.offset, letter.timestamp) == ("access-events", 3, 103, timestamp)
+    assert (letter.key, letter.value, letter.headers) == (key, value, headers)
+    assert letter.message and reason in REASONS
+    with pytest.raises(Refused):
+        reference(value, key, timestamp)
+
+
+def accepted(value: bytes, key: bytes | None = b"e1", timestamp: int = NOW) -> NativeEvent:
+    batch = decoded_among_good(value, key, timestamp)
+    assert not batch.dead, batch.dead
+    row = batch.rows[3]
+    assert isinstance(row, NativeEvent)
+    assert row.time == batch.time[3] == reference(value, key, timestamp)["time"]
+    return row

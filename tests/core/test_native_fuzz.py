@@ -18,28 +18,37 @@ from detector.core.formats.native import Limits, decode
 SEEDS: list[dict[str, Any]] = [
     {"time": NOW, "actor": "e1042", "action": "read", "resource": "user_profile"},
     {"event_id": "7f3a", "time": "2026-03-02T09:14:07.123Z", "actor": "e1042", "actor_team": "internal-audit", "actor_region": "CN",
-     "action": "read", "resource": "user_profile", "subject": "u99812", "subject_region": "US", "fields": ["ip", "last_login"], "records": 1,
+     "action": "read", "resource": "user_profile", "subject": "u99812", "subject_region": "US", "fields": ["ip",
+     "last_login"], "records": 1,
      "bytes": 2048, "src_ip": "10.2.0.7", "src_country": "CN", "device": "d-55", "session": "s-991", "purpose": "AUD-118"},
-    {"time": "2026-03-02t10:14:07.9999999+01:00", "actor": "王芳", "action": "assign", "resource": "cases", "subject": "u1", "purpose": "C-1",
+    {"time": "2026-03-02t10:14:07.9999999+01:00", "actor": "王芳", "action": "assign", "resource": "cases", "subject": "u1",
+    "purpose": "C-1",
      "valid_until": "2026-04-02T00:00:00-05:30", "outcome": "success"},
-    {"actor": "CORP\\eve \"x\"", "time": NOW + 299_999, "action": "login", "resource": "vpn", "src_lat": 52.5, "src_lon": -13, "outcome": "denied",
+    {"actor": "CORP\\eve \"x\"", "time": NOW + 299_999, "action": "login", "resource": "vpn",
+    "src_lat": 52.5, "src_lon": -13, "outcome": "denied",
      "detail": {"a": [1, {"time": 5}], "actor": "nobody"}, "note": "ünïcode"},
 ]  # fmt: skip
 
 TOKENS = [
-    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\n", b"\t", b"\x00", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9", b"\xf0\x9f\x98\x80",
-    b"\xed\xa0\x80", b"\xef\xbb\xbf", b"null", b"true", b"false", b"NaN", b"-Infinity", b"1e400", b"-0", b"0", b"-", b".", b"e", b"1.0", b"1e3",
+    b'"', b"\\", b"{", b"}", b"[", b"]", b",", b":", b" ", b"\n", b"\t", b"\x00", b"\x7f", b"\x80", b"\xff", b"\xc3\xa9",
+    b"\xf0\x9f\x98\x80", b"\xed\xa0\x80", b"\xef\xbb\xbf",
+    b"null", b"true", b"false", b"NaN", b"-Infinity", b"1e400", b"-0", b"0", b"-", b".", b"e", b"1.0", b"1e3",
     b"9007199254740992", b"9007199254740993", b"18446744073709551616", b"1" * 400, b"[" * 65, b"]" * 65, b"\\u0000", b"\\ud800", b"\\ude00",
     b"\\ud83d\\ude00", b"\\u0061ctor", b"\\q", b'"time":', b'"actor":"e1042",', b'"src_lat":1,', b'"src_lon":null,', b'"valid_until":1,',
     b'"x":1,', b'"x":"\xff",', b'"t\\u0069me":5,', b'"action":"assign",', b"//", b"/**/", b"'",
 ]  # fmt: skip
 ODD: list[Any] = [
-    None, True, False, 0, -1, 1, 1.0, 1.5, -0.0, 1e300, 2**53, 2**53 + 1, 2**63, 2**64, 10**17, 10**30, "", "x", "x" * 64, "x" * 65, "x" * 129, "é" * 128,
-    "y" * 257, [], ["a"], ["a"] * 64, ["a"] * 65, [1], [None], {}, {"a": 1}, "5", "read", "assign", "denied", 90, 90.5, 180, 180.5, "e1042", "\u202e", "\x00",
+    None, True, False, 0, -1, 1, 1.0, 1.5, -0.0, 1e300, 2**53, 2**53 + 1, 2**63, 2**64, 10**17, 10**30, "", "x",
+    "x" * 64, "x" * 65, "x" * 129, "é" * 128,
+    "y" * 257, [], ["a"], ["a"] * 64, ["a"] * 65, [1], [None], {}, {"a": 1}, "5", "read", "assign",
+    "denied", 90, 90.5, 180, 180.5, "e1042", "\u202e", "\x00",
     "../", "\r\n", NOW, NOW + 300_000, NOW + 300_001, "1969-12-31T23:59:59Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z",
-    "9999-12-31T23:59:59-00:01", "2026-02-29T00:00:00Z", "2024-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2000-02-29T00:00:00Z", "2016-12-31T23:59:60Z",
-    "2026-03-02T09:14:07", "2026-03-02", "2026-03-02T24:00:00Z", "2026-03-02 09:14:07z", "2026-03-02T09:14:07.Z", "2026-03-02T09:14:07+0100",
-    "2026-3-2T09:14:07Z", "２026-03-02T09:14:07Z", "2026-03-02T09:14:07.0009Z", "2026-03-02T09:14:07,5Z", "0000-01-01T00:00:00Z", "2026-13-01T00:00:00Z",
+    "9999-12-31T23:59:59-00:01", "2026-02-29T00:00:00Z", "2024-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2000-02-29T00:00:00Z",
+    "2016-12-31T23:59:60Z",
+    "2026-03-02T09:14:07", "2026-03-02", "2026-03-02T24:00:00Z", "2026-03-02 09:14:07z", "2026-03-02T09:14:07.Z",
+    "2026-03-02T09:14:07+0100",
+    "2026-3-2T09:14:07Z", "\uff12026-03-02T09:14:07Z", "2026-03-02T09:14:07.0009Z", "2026-03-02T09:14:07,5Z", "0000-01-01T00:00:00Z",
+    "2026-13-01T00:00:00Z",
     "2026-03-02T09:60:00Z", "2026-03-02T09:14:61Z", "2026-03-02T09:14:07+24:00", "2026-03-02T09:14:07-23:59", " 2026-03-02T09:14:07Z",
 ]  # fmt: skip
 NAMES = [*COLUMNS, "unknown", "Time", "actor ", "src_latitude", "valid_unti1", ""]
@@ -62,7 +71,9 @@ def mutated(rng: random.Random) -> bytes:
         at = rng.randrange(len(value) + 1)
         length = rng.choice((0, 0, 1, 1, 2, 8))
         other = rng.randrange(len(value) + 1)
-        value[at : at + length] = rng.choice((rng.choice(TOKENS), bytes([rng.randrange(256)]), b"", value[other : other + rng.randrange(20)]))
+        value[at : at + length] = rng.choice(
+            (rng.choice(TOKENS), bytes([rng.randrange(256)]), b"", value[other : other + rng.randrange(20)])
+        )
         if rng.random() < 0.3 and b'"' in value:  # a token where it can make sense: before a name
             at = rng.choice([i for i, c in enumerate(value) if c == ord(",") or c == ord("{")] or [0]) + 1
             value[at:at] = rng.choice(TOKENS)
