@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     shown.set_defaults(run=show)
     command(family, "schema", "print the JSON Schema of the file", configured=False).set_defaults(run=schema)
     written = command(
-        verbs, "init", "write a complete, commented file", "  detector config init\n  detector config init -", configured=False
+        family, "init", "write a complete, commented file", "  detector config init\n  detector config init -", configured=False
     )
     written.add_argument("file", type=Path, nargs="?", default=Path("config/detector.toml"), help="where to; - is stdout")
     written.add_argument("--force", action="store_true", help="over a file that is there")

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from detector.config import Config, Loaded
     from detector.core.context import Context
     from detector.kafka.topics import Topic
 
-Commands = Any
-"""What `add_subparsers` gives; argparse has no public name for it."""
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def command(commands: Commands, name: str, help: str, examples: str = "", configured: bool = True) -> argparse.ArgumentParser:
     """A parser for one command; `configured`: it takes --config and --set."""
-    made: argparse.ArgumentParser = commands.add_parser(
+    made = commands.add_parser(
         name, help=help, description=help[0].upper() + help[1:] + ".", epilog=f"examples:\n{examples}" if examples else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
