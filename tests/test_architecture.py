@@ -146,26 +146,31 @@ def sources(folder: str) -> list[tuple[str, str]]:
     return [(".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), path.read_text()) for path in paths]
 
 
+def none(problems: Iterator[str]) -> None:
+    found = list(problems)
+    assert not found, "\n".join(found)
+
+
 PACKAGES = {"detector", "detector.core"}  # their __init__ files hold nothing to import
 PRODUCT = [(name, text) for name, text in sources("detector") if name not in PACKAGES]
 
 
 def test_modules_import_only_what_stands_before_them() -> None:
-    assert [problem for name, text in PRODUCT for problem in import_problems(name, text)] == []
+    none(problem for name, text in PRODUCT for problem in import_problems(name, text))
 
 
 def test_the_core_is_pure() -> None:
     core = [(name, text) for name, text in sources("detector") if name.startswith("detector.core")]
     assert core
-    assert [problem for name, text in core for problem in purity_problems(name, text)] == []
+    none(problem for name, text in core for problem in purity_problems(name, text))
 
 
 def test_files_and_functions_are_short() -> None:
-    assert [problem for name, text in sources("detector") + sources("tests") for problem in size_problems(name, text)] == []
+    none(problem for name, text in sources("detector") + sources("tests") for problem in size_problems(name, text))
 
 
 def test_names_say_something() -> None:
-    assert [problem for name, _ in sources("detector") + sources("tests") for problem in name_problems(name)] == []
+    none(problem for name, _ in sources("detector") + sources("tests") for problem in name_problems(name))
 
 
 @pytest.mark.parametrize(
