@@ -23,6 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.core.model import Model
 from detector.errors import ModelError
 from detector.files import whole_file, write_text
 
@@ -86,6 +87,15 @@ def load(registry: Path, which: str) -> tuple[Arrays, dict[str, Any]]:
         return unpack(packed), manifest
     except ModelError as error:
         raise ModelError(f"{folder / 'arrays.npz'}: {error}\ntrain the model again, or promote another version") from error
+
+
+def load_model(registry: Path, which: str, view: str, names: tuple[str, ...]) -> Model:
+    """A view's model, ready for use: checked as a file, and then for what it says. `names` are the features this version computes."""
+    arrays, manifest = load(registry, which)
+    said = manifest.get("views", {}).get(view)
+    if said is None:
+        raise ModelError(f"{registry / manifest['version']}: has no model for the {view} view\ntrain a new one with `detector train`")
+    return Model.from_arrays(view, names, arrays, said).named(manifest["version"], manifest["sha256"])
 
 
 def resolve(registry: Path, which: str) -> str:

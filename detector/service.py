@@ -69,12 +69,16 @@ class Figures(Protocol):
 
 
 @dataclass(frozen=True)
-class Names:
-    """Topics."""
+class Plan:
+    """What the operator decides about this service. The first three are topics."""
 
     events: str
     alerts: str
     dead_letters: str
+    starts: int | None
+    """Ms; events before it raise no alert. None: the time at which a partition is taken for the first time ever."""
+    batch_limit: int
+    """Most events of a transaction."""
 
 
 @dataclass(slots=True)
@@ -91,11 +95,11 @@ class Service:
     """Drives the tasks of one process. `doubt` is the exception by which the sink says that an outcome is unknown."""
 
     def __init__(
-        self, source: Callable[[], Source], sink: Sink, doubt: type[Exception], names: Names, decode: Callable[[Records], EventBatch],
-        pipeline: Callable[[int], Pipeline], figures: Figures, starts: int | None, batch_limit: int,
+        self, source: Callable[[], Source], sink: Sink, doubt: type[Exception], decode: Callable[[Records], EventBatch],
+        pipeline: Callable[[int], Pipeline], figures: Figures, plan: Plan,
     ) -> None:  # fmt: skip
-        self._connect, self._sink, self._doubt, self._names = source, sink, doubt, names
-        self._decode, self._pipeline, self._figures, self._starts, self._limit = decode, pipeline, figures, starts, batch_limit
+        self._connect, self._sink, self._doubt, self._decode = source, sink, doubt, decode
+        self._pipeline, self._figures, self._plan = pipeline, figures, plan
         self._source: Source | None = None
         self._tasks: dict[int, Task] = {}
         self._kept: dict[int, tuple[float, Task]] = {}
@@ -137,7 +141,7 @@ class Service:
         self.tick = time.monotonic()
         if self._source is None:
             self._source = self._connect()
-        runs = self._source.poll(POLL, self._limit)
+        runs = self._source.poll(POLL, self._plan.batch_limit)
         self._apply(self._source)
         began = time.perf_counter()
         delivery = self._process(runs)
@@ -160,8 +164,8 @@ class Service:
             delivery.began[run.partition] = began
             delivery.offsets[run.partition] = (task.position, task.metadata())
             batch, outcome = result
-            delivery.messages += [(self._names.alerts, (alert.actor or "").encode(), value) for alert, value in outcome.alerts]
-            delivery.messages += [(self._names.dead_letters, *dead_letter_record(letter)) for letter in batch.dead]
+            delivery.messages += [(self._plan.alerts, (alert.actor or "").encode(), value) for alert, value in outcome.alerts]
+            delivery.messages += [(self._plan.dead_letters, *dead_letter_record(letter)) for letter in batch.dead]
         return delivery
 
     def _deliver(self, source: Source, delivery: Delivery, seconds: float) -> None:
@@ -171,7 +175,7 @@ class Service:
         while delivery.offsets and not self.stopping:
             began = time.perf_counter()
             try:
-                offsets = {(self._names.events, p): to for p, to in delivery.offsets.items()}
+                offsets = {(self._plan.events, p): to for p, to in delivery.offsets.items()}
                 self._sink.deliver(delivery.messages, offsets, membership)
             except self._doubt as doubt:
                 self._figures.doubt(getattr(doubt, "phase", "unknown"))
@@ -190,7 +194,7 @@ class Service:
         source.resume(self._tasks)
 
     def _happened(self, source: Source, delivery: Delivery) -> bool:
-        """The committed offsets tell. A partition whose offset is neither before nor behind the batch has been taken over: it is dropped."""
+        """The committed offsets tell. Raises BrokerError if one is neither before nor behind the batch: somebody else took over."""
         committed = source.committed(delivery.offsets)
         stands = {p: None if at is None else at[0] for p, at in committed.items()}
         if all(stands[p] == to for p, (to, _) in delivery.offsets.items()):
@@ -208,7 +212,7 @@ class Service:
         while True:
             self.tick = time.monotonic()
             source.pause(self._tasks)
-            for run in source.poll(POLL, self._limit):
+            for run in source.poll(POLL, self._plan.batch_limit):
                 source.seek(run.partition, int(run.offset[0]))
             self._apply(source)
             if not self._tasks.keys() >= delivery.offsets.keys():
@@ -234,7 +238,7 @@ class Service:
         committed, bounds = source.committed(partitions), source.bounds(partitions)
         for p in sorted(partitions):
             kept = self._kept.pop(p, (0.0, None))[1]
-            starts = self._starts if self._starts is not None else time.time_ns() // 1_000_000
+            starts = self._plan.starts if self._plan.starts is not None else time.time_ns() // 1_000_000
             task = self._tasks[p] = take_over(p, committed[p], bounds[p][0], kept, self._pipeline, starts)
             at = committed[p]
             if at is not None and at[0] < bounds[p][0]:

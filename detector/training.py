@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detector import __version__
 from detector.core import hypotheses as catalogue
 from detector.core.baselines import COMPANY, MAX_PAIRS, Baselines, learn
 from detector.core.calibration import day_maxima
@@ -21,7 +24,7 @@ from detector.core.context import Context
 from detector.core.events import ACTIONS, EventBatch
 from detector.core.fitting import Collected, fit
 from detector.core.frame import DAY
-from detector.core.model import GOLDEN, Model, signals_of
+from detector.core.model import FORMAT, GOLDEN, Model, signals_of
 from detector.core.signals import accumulators
 from detector.core.strings import hash_strings
 from detector.core.tracking import Observed, Tracker
@@ -67,6 +70,17 @@ def train(
     report.repeated, report.employees = lesson.tracker.repeated, len(lesson.tracker.state)
     model = fit(view.name, view.names, on, lesson.learned(), lesson.collected(), report.held_from, seed)
     return model, report
+
+
+def artefact(model: Model, report: Report, seed: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Arrays and manifest for a registry. Neither holds the time of day: the same history and seed give the same bytes."""
+    arrays, said = model.to_arrays()
+    libraries = {name: metadata.version(name) for name in ("numpy", "scikit-learn", "numba")}
+    trained = {
+        "events": report.events, "repeated": report.repeated, "employees": report.employees, "first": report.first, "last": report.last,
+        "held_from": report.held_from, "seed": seed,
+    }  # fmt: skip
+    return arrays, {"format": FORMAT, "views": {model.view: said}, "training": trained, "libraries": libraries, "detector": __version__}
 
 
 def _before(batches: Iterable[EventBatch], until: int | None) -> Iterator[EventBatch]:

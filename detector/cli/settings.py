@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from detector.config import Config, Loaded
     from detector.core.context import Context
+    from detector.core.formats.native import Limits
     from detector.kafka.topics import Topic
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -82,6 +83,13 @@ def context_of(config: Config) -> Context:
 
     resources = msgspec.structs.asdict(config.resources)
     return read_context(Path(config.context.folder), resources) if config.context.folder else Context.parse({}, resources)
+
+
+def limits_of(config: Config) -> Limits:
+    """What is taken for an event."""
+    from detector.core.formats.native import Limits
+
+    return Limits(config.input.max_event_bytes, round(config.input.max_future * 1000))
 
 
 def topics_of(config: Config) -> list[Topic]:

@@ -40,6 +40,16 @@ class Records:
     broken: NDArray[np.bool_]
     """The record's own framing is damaged: `value` is then the whole raw record, and the key is null."""
 
+    @staticmethod
+    def of(values: Sequence[bytes], topic: str = "access-events", partition: int = 0, first: int = 0) -> Records:
+        """Records without keys from values at hand; broker's time 0, which says that it is not known."""
+        ends = np.cumsum([len(v) for v in values], dtype=np.int64)
+        n = len(values)
+        value = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1) if n else np.zeros((0, 2), np.int64)
+        nothing = np.tile(np.array([0, -1], np.int64), (n, 1))
+        offset = first + np.arange(n, dtype=np.int64)
+        return Records(topic, partition, b"".join(values), offset, np.zeros(n, np.int64), None, value, nothing, np.zeros(n, np.bool_))
+
     def __len__(self) -> int:
         return len(self.offset)
 

@@ -39,7 +39,7 @@ WRITING: dict[str, Any] = {
     "metrics_enabled": False,
 }
 
-HOPELESS = (*REFUSED, failures.AuthorizationError, failures.InvalidTransactionTimeoutError, failures.UnsupportedVersionError)
+HOPELESS = (*REFUSED, failures.AuthorizationError, failures.UnsupportedVersionError)
 """Failures that trying again does not mend."""
 
 
@@ -65,7 +65,7 @@ class Transactions:
         self._producer: KafkaProducer | None = None
 
     def deliver(
-        self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Membership | None
+        self, messages: Sequence[tuple[str, bytes | None, bytes]], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Membership | None
     ) -> None:
         """Messages and consumed offsets ((topic, partition) -> next offset, metadata) in one transaction. Raises Doubt.
 
@@ -81,7 +81,7 @@ class Transactions:
             patience = _Patience(producer, self._timeout)
             producer.begin_transaction()
             phase = "send"
-            futures = [producer.send(m.topic, key=m.key, value=m.value) for m in messages]
+            futures = [producer.send(topic, key=key, value=value) for topic, key, value in messages]
             phase = "flush"
             patience.wait(lambda: _flushed(producer))
             for future in futures:  # flush() returns happily when records failed
@@ -125,7 +125,8 @@ class Transactions:
                 if producer is not None:
                     discard(producer)
                 cause = error.__cause__ if isinstance(error, BrokerError) and error.__cause__ else error
-                if isinstance(cause, HOPELESS) or time.monotonic() + pause > end:
+                # a bare KafkaError: the broker answered something that kafka-python has no name for and will not try again
+                if isinstance(cause, HOPELESS) or type(cause) is failures.KafkaError or time.monotonic() + pause > end:
                     raise broker_error(doing, self._settings, cause) from error
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)

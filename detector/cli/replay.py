@@ -1,0 +1,88 @@
+"""`detector replay`: recorded events through the live pipeline, without Kafka."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+from collections import Counter
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from detector.cli.output import note
+from detector.cli.settings import Commands, command, context_of, limits_of, moment, read, setting
+from detector.cli.train import decoded, note_refused
+from detector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from detector.replay import Replayed
+
+EXAMPLES = """\
+  detector replay --events history.ndjson.zst new.ndjson --from 2026-03-01T00:00:00Z --context ctx --models models --alerts alerts.ndjson
+  detector replay --events events.ndjson --context ctx --models models --budget 10 --alerts a.ndjson --scores scores.csv"""
+
+
+def add(commands: Commands) -> None:
+    p = command(commands, "replay", "play recorded events through the pipeline that `serve` runs, without Kafka", EXAMPLES)
+    p.add_argument("--events", nargs="+", type=Path, required=True, metavar="FILE", help="NDJSON, .gz or .zst; several are one log")
+    p.add_argument("--from", type=moment, default=0, dest="since", metavar="TIME", help="alerts and scores start here; the rest builds state")
+    p.add_argument("--partitions", type=int, default=1, metavar="N", help="of the topic that the files stand for (default 1)")
+    p.add_argument("--refresh", choices=["none"], default="none", help="none: the model stays as it is throughout")
+    p.add_argument("--alerts", type=Path, required=True, metavar="FILE", help="NDJSON of alerts")
+    p.add_argument("--scores", type=Path, metavar="FILE", help="CSV with a row an event")
+    setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
+    setting(p, "--models", "models.registry", "DIR", "the registry; its champion is used")
+    setting(p, "--budget", "detection.budget", "N", "false alerts per 1,000 employee-days to aim at")
+    setting(p, "--topic", "topics.events", "NAME", "name of the topic that the files stand for")
+
+
+def run(args: argparse.Namespace) -> int:
+    from detector.core.pipeline import Pipeline, Policy
+    from detector.core.views import EMPLOYEE
+    from detector.files import whole_file
+    from detector.registry import load_model
+    from detector.replay import replay
+
+    if args.partitions < 1:
+        raise ConfigError("--partitions: a topic has at least one")
+    config = read(args).config
+    context = context_of(config)
+    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names)
+    policy = Policy(config.detection.budget, args.since, round(config.input.max_age * 1000))
+    refused: Counter[str] = Counter()
+    events = alerts = 0
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(whole_file(args.alerts))
+        table = _Scores(stack.enter_context(args.scores.open("w", newline="")), args.since) if args.scores else None
+        played = replay(
+            decoded(args.events, limits_of(config), "replaying", refused),
+            lambda: Pipeline(EMPLOYEE, model, context, policy, config.detection.max_keys),
+            config.topics.events,
+            args.partitions,
+        )
+        for part in played:
+            events += len(part.batch)
+            alerts += len(part.outcome.alerts)
+            out.writelines(value + b"\n" for _, value in part.outcome.alerts)
+            if table is not None:
+                table.write(part)
+    note(f"{events:,} events, {alerts:,} alerts in {args.alerts}")
+    note_refused(refused)
+    return 0
+
+
+class _Scores:
+    """CSV `event_id,time,actor,view,score,rarity,forest` of every event from a time on; repeated events have no score of their own."""
+
+    def __init__(self, file: IO[str], since: int) -> None:
+        self._csv, self._since = csv.writer(file, lineterminator="\n"), since
+        self._csv.writerow(("event_id", "time", "actor", "view", "score", "rarity", "forest"))
+
+    def write(self, part: Replayed) -> None:
+        batch: Any = part.batch
+        for scores in part.outcome.scores:
+            columns = (c.tolist() for c in (scores.row, scores.score, scores.rarity, scores.forest))
+            for row, score, rarity, forest in zip(*columns, strict=True):
+                event, time = batch.rows[row], int(batch.time[row])
+                if time >= self._since:
+                    self._csv.writerow((event.event_id, time, event.actor, "employee", f"{score:.6g}", f"{rarity:.6g}", f"{forest:.6g}"))

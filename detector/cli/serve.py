@@ -1,0 +1,142 @@
+"""`detector serve`: the long-lived service."""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from detector.cli.settings import Commands, command, context_of, kafka_settings, limits_of, read, setting
+from detector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from detector.config import Config
+    from detector.core.context import Context
+    from detector.core.model import Model
+    from detector.core.pipeline import Pipeline
+    from detector.metrics import Metrics
+    from detector.service import Service
+
+log = logging.getLogger("detector.serve")
+
+EXAMPLES = """\
+  detector serve
+  detector serve --config /etc/detector.toml --set metrics.port=9200
+  DETECTOR__KAFKA__BOOTSTRAP_SERVERS=kafka:9092 detector serve"""
+
+
+def add(commands: Commands) -> None:
+    p = command(commands, "serve", "score access events as they come and write alerts, exactly once, until SIGTERM or Ctrl-C", EXAMPLES)
+    setting(p, "--bootstrap-servers", "kafka.bootstrap_servers", "HOST:PORT,...", "the brokers")
+    setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
+    setting(p, "--models", "models.registry", "DIR", "the registry")
+
+
+def run(args: argparse.Namespace) -> int:
+    from detector import logs
+    from detector.core.views import EMPLOYEE
+    from detector.endpoints import Endpoints
+    from detector.metrics import Metrics
+    from detector.registry import load_model
+
+    config = read(args).config
+    logs.configure(config.logs.level, sys.stderr)
+    context = context_of(config)
+    for line in context.missing():
+        log.info("context: " + line)
+    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names)
+    chosen = config.detection.hypotheses
+    if chosen and set(chosen) != {h.name for h in model.hypotheses}:
+        raise ConfigError(
+            f"detection.hypotheses: model {model.version} is calibrated for {', '.join(h.name for h in model.hypotheses)}\n"
+            "leave the setting empty, or train a model with the chosen ones"
+        )
+    metrics = Metrics()
+    metrics.model(model.version, model.sha256)
+    service = build(config, model, context, metrics)
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: _stop(service))
+    endpoints = Endpoints(
+        config.metrics.host, config.metrics.port, metrics.text, lambda: live(service, config), lambda: ready(service, config)
+    )
+    threading.Thread(target=watch, args=(service, config.service.watchdog), name="watchdog", daemon=True).start()
+    log.info(
+        "serving", extra={"model": model.version, "context": context.hash, "metrics": f"http://{endpoints.host}:{endpoints.port}/metrics"}
+    )
+    try:
+        service.run()
+    finally:
+        endpoints.close()
+    log.info("stopped")
+    return 0
+
+
+def build(config: Config, model: Model, context: Context, metrics: Metrics) -> Service:
+    """The service, its collaborators made from the settings."""
+    from detector.config import moment
+    from detector.core.formats.native import decode
+    from detector.core.pipeline import Pipeline, Policy
+    from detector.core.views import EMPLOYEE
+    from detector.kafka.consumer import Consumer
+    from detector.kafka.transactions import Doubt, Transactions
+    from detector.service import Plan, Service
+
+    settings, limits = kafka_settings(config), limits_of(config)
+
+    def pipeline(starts: int) -> Pipeline:
+        policy = Policy(config.detection.budget, starts, round(config.input.max_age * 1000))
+        return Pipeline(EMPLOYEE, model, context, policy, config.detection.max_keys)
+
+    warm(pipeline(0))
+    starts = moment(config.alerts.start) if config.alerts.start else None
+    return Service(
+        lambda: Consumer(config.topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None),
+        Transactions(f"{config.group.transactional_id_prefix}-{config.group.ordinal}", settings, config.group.transaction_timeout),
+        Doubt,
+        lambda records: decode(records, limits),
+        pipeline,
+        metrics,
+        Plan(config.topics.events, config.topics.alerts, config.topics.dead_letters, starts, config.input.batch_limit),
+    )
+
+
+def warm(pipeline: Pipeline) -> None:
+    """Compiles, or loads, every kernel before partitions are taken: inside the group, that time would look like being stuck."""
+    from detector.core.events import Records
+    from detector.core.formats.native import Limits, decode
+
+    line = b'{"time":1,"actor":"warm-up","action":"read","resource":"none","subject":"nobody"}'
+    pipeline.process(decode(Records.of([line] * 9), Limits()))
+
+
+def live(service: Service, config: Config) -> tuple[bool, list[str]]:
+    still = time.monotonic() - service.tick
+    return still < config.service.watchdog, [f"the loop last turned {still:.1f} s ago"]
+
+
+def ready(service: Service, config: Config) -> tuple[bool, list[str]]:
+    ok, why = service.ready()
+    if service.lag_seconds > config.service.ready_lag:
+        ok, why = False, [*why, f"{service.lag_seconds:.0f} s behind"]
+    return ok, why
+
+
+def watch(service: Service, limit: float) -> None:
+    """A loop that stands still is ended: what it holds is taken over by others, and nothing is lost."""
+    while time.monotonic() - service.tick < limit:
+        time.sleep(1.0)
+    faulthandler.dump_traceback(all_threads=True)
+    os._exit(70)
+
+
+def _stop(service: Service) -> None:
+    if service.stopping:
+        os._exit(1)  # asked twice; safe, because only a commit counts
+    service.stopping = True
