@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from native_reference import GOOD, GOOD_BYTES, NOW, accepted, assert_refused, decoded_among_good, event, raw, records_of, replaced
 
 from detector.core.dead_letters import REASONS
-from detector.core.formats.native import Limits, decode
+from detector.core.formats.native import Limits, NativeEvent, decode
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,16 @@ def test_e1_nothing_where_something_must_be(value: bytes | None, key: bytes | No
 )  # fmt: skip
 def test_e2_not_one_json_object_in_utf8(reason: str, value: bytes) -> None:
     assert_refused(reason, "", value)
+
+
+def test_e2_what_is_no_json_is_named_so_even_behind_a_bad_member() -> None:
+    for bad in (
+        event(actor=5)[:-1],
+        event(action="x") + b"}",
+        b'{"actor": 5, "actor": 6, "x": nul}',
+        event(records=-1)[:-1] + b', "x": "\\ud800"}',
+    ):
+        assert_refused("not-json", "", bad)
 
 
 def test_e2_white_space_around_and_inside_is_json_too() -> None:
@@ -175,3 +187,9 @@ def test_every_reason_of_the_decoder_can_be_given() -> None:
     records.broken[:] = [reason == "malformed-record" for reason in values]
     assert [letter.reason for letter in decode(records, Limits()).dead] == list(values)
     assert {*values, "processing-error"} == set(REASONS)
+
+
+def test_the_reference_page_names_every_member_and_every_reason() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/events.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", page.partition("## Reason codes")[2], re.MULTILINE)) == set(REASONS)
+    assert [name for name in NativeEvent.__struct_fields__ if f"`{name}`" not in page.partition("### Times")[0]] == []

@@ -59,6 +59,7 @@ class NativeEvent(msgspec.Struct, gc=False):
 
 
 _decode = msgspec.json.Decoder(NativeEvent).decode
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,11 @@ def _look(records: Records, row: int, limits: Limits) -> NativeEvent | Refusal:
     if deepest(value) > MAX_DEPTH:
         return Refusal("too-deep", "", f"nested deeper than {MAX_DEPTH}")
     try:
+        _skim(value)  # all of it is JSON, before a member is blamed
         event = _decode(value)
     except msgspec.ValidationError as error:
         return _misfit(str(error))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except msgspec.DecodeError:
         return Refusal("not-json", "", "not one JSON text")
     refusal = _duplicate(text) or _inconsistent(event) or _bad_time(event, "time") or _bad_time(event, "valid_until")
     return refusal or _foreign(records, row, event, limits) or event
