@@ -191,5 +191,6 @@ def test_every_reason_of_the_decoder_can_be_given() -> None:
 
 def test_the_reference_page_names_every_member_and_every_reason() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/events.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `([a-z0-9-]+)` \|", page.partition("## Reason codes")[2], re.MULTILINE)) == set(REASONS)
+    codes = page.partition("## Reason codes")[2].partition("## Accepted")[0]
+    assert sorted(re.findall(r"^\| `(\S+)` \|", codes, re.MULTILINE)) == sorted(REASONS)
     assert [name for name in NativeEvent.__struct_fields__ if f"`{name}`" not in page.partition("### Times")[0]] == []
