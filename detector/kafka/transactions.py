@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import kafka.errors as failures
@@ -65,44 +66,30 @@ class Transactions:
         self._producer: KafkaProducer | None = None
 
     def deliver(
-        self, messages: Sequence[tuple[str, bytes | None, bytes]], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Membership | None
+        self,
+        messages: Sequence[tuple[str, bytes | None, bytes]],
+        offsets: Mapping[tuple[str, int], tuple[int, str]],
+        membership: Membership | None,
     ) -> None:
-        """Messages and consumed offsets ((topic, partition) -> next offset, metadata) in one transaction. Raises Doubt.
+        """Messages (as `Message`) and consumed offsets ((topic, partition) -> next offset, metadata) in one transaction. Raises Doubt.
 
         Without a producer (before `settle`, after a Doubt, after a success during which a connection ended) it raises Doubt at `begin`.
         """
-        phase = "begin"
+        if self._producer is None:
+            raise Doubt("begin", RuntimeError("there is no producer: settle() first"))
+        attempt = _Attempt(self._producer, self._timeout)
         try:
-            if self._producer is None:
-                raise RuntimeError("there is no producer: settle() first")
             if membership is None:
                 raise RuntimeError("not a stable member of the group")
-            producer, manager = self._producer, self._producer._transaction_manager
-            patience = _Patience(producer, self._timeout)
-            producer.begin_transaction()
-            phase = "send"
-            futures = [producer.send(topic, key=key, value=value) for topic, key, value in messages]
-            phase = "flush"
-            patience.wait(lambda: _flushed(producer))
-            for future in futures:  # flush() returns happily when records failed
-                future.get(0)
-            phase = "offsets"
-            places = {TopicPartition(*place): OffsetAndMetadata(offset, metadata, -1) for place, (offset, metadata) in offsets.items()}
-            result = manager.send_offsets_to_transaction(places, ConsumerGroupMetadata(*membership))
-            patience.wait(lambda: result.wait(SLICE * 1000))
-            phase = "commit"
-            result = manager.begin_commit()
-            patience.wait(lambda: result.wait(SLICE * 1000))
-            phase = "state"
-            if manager._current_state.name != "READY":
-                raise RuntimeError(f"committed, says the client, but is {manager._current_state.name}")
+            attempt.send(messages)
+            attempt.commit(offsets, membership)
         except Exception as error:
             self._discard()
-            raise Doubt(phase, error) from error
+            raise Doubt(attempt.phase, error) from error
         except BaseException:
             self._discard()
             raise
-        if patience.connection_ended():  # it is committed; but an epoch is not used again after a disconnect (KAFKA-17754)
+        if attempt.connection_ended():  # it is committed; but an epoch is not used again after a disconnect (KAFKA-17754)
             self._discard()
 
     def settle(self, deadline: float) -> None:
@@ -140,33 +127,65 @@ class Transactions:
             self._producer = None
 
 
-class _Patience:
-    """Waits that end: with the time for a transaction, or as soon as a connection of the producer did."""
+class _Attempt:
+    """One transaction. Its waits end with the time given to it, or soon after a connection of the producer did."""
 
     def __init__(self, producer: KafkaProducer, seconds: float) -> None:
-        self._sender, self._end = producer._sender, time.monotonic() + seconds
-        self._connections = self._sender._client._manager
+        self.phase = "begin"
+        self._producer, self._manager = producer, producer._transaction_manager
+        self._connections, self._end = producer._sender._client._manager, time.monotonic() + seconds
         self._ended = self._connections.ended
+
+    def send(self, messages: Sequence[tuple[str, bytes | None, bytes]]) -> None:
+        self._producer.begin_transaction()
+        self.phase = "send"
+        for topic in {topic for topic, _, _ in messages}:
+            self._wait(partial(self._is_known, topic))
+        futures = [self._producer.send(topic, key=key, value=value) for topic, key, value in messages]
+        self.phase = "flush"
+        self._wait(self._is_flushed)
+        for future in futures:  # flush() returns happily when records failed
+            future.get(0)
+
+    def commit(self, offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Membership) -> None:
+        self.phase = "offsets"
+        places = {TopicPartition(*place): OffsetAndMetadata(offset, metadata, -1) for place, (offset, metadata) in offsets.items()}
+        if places:
+            result = self._manager.send_offsets_to_transaction(places, ConsumerGroupMetadata(*membership))
+            self._wait(partial(result.wait, SLICE * 1000))
+        self.phase = "commit"
+        result = self._manager.begin_commit()
+        self._wait(partial(result.wait, SLICE * 1000))
+        self.phase = "state"
+        state = self._manager._current_state.name
+        if state != "READY":
+            raise RuntimeError(f"the client says it is committed, but is {state}")
 
     def connection_ended(self) -> bool:
         return bool(self._connections.ended != self._ended)
 
-    def wait(self, done: Callable[[], bool]) -> None:
-        """`done` waits for one slice itself."""
-        self._sender.wakeup()
+    def _wait(self, done: Callable[[], bool]) -> None:
+        """`done` itself waits for one slice."""
+        self._producer._sender.wakeup()
         while not done():
             if self.connection_ended():
                 raise ConnectionError("a connection to a broker ended")
             if time.monotonic() > self._end:
                 raise TimeoutError("the transaction took too long")
 
+    def _is_known(self, topic: str) -> bool:
+        """Whether the topic's partitions are known: send() would wait for them deaf to everything else."""
+        try:
+            return self._producer._wait_on_metadata(topic, SLICE * 1000) is not None
+        except failures.KafkaTimeoutError:
+            return False
 
-def _flushed(producer: KafkaProducer) -> bool:
-    try:
-        producer.flush(SLICE)
-    except failures.KafkaTimeoutError:
-        return False
-    return True
+    def _is_flushed(self) -> bool:
+        try:
+            self._producer.flush(SLICE)
+        except failures.KafkaTimeoutError:
+            return False
+        return True
 
 
 def discard(producer: KafkaProducer) -> None:

@@ -42,7 +42,7 @@ def test_secrets_are_read_from_files_and_do_not_show(tmp_path: Path) -> None:
     ({"bootstrap_servers": "a:1", "security_protocol": "SSL", "ssl_certfile": "/etc/passwd"}, "ssl_keyfile"),
     ({"bootstrap_servers": "a:1", "security_protocol": "SASL_SSL", "sasl_username": "u"}, "sasl_password_file"),
     ({"bootstrap_servers": "a:1", "security_protocol": "SASL_SSL", "sasl_mechanism": "NONE"}, "sasl_mechanism"),
-    ({"bootstrap_servers": "a:1", "security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password_file": "/no"}, "sasl_password_file"),
+    ({"bootstrap_servers": "a", "security_protocol": "SASL_SSL", "sasl_username": "u", "sasl_password_file": "/no"}, "sasl_password_file"),
 ])  # fmt: skip
 def test_what_is_wrong_with_the_settings_is_named(kafka: dict[str, str], named: str) -> None:
     with pytest.raises(ConfigError, match=named):

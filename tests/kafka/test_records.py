@@ -150,7 +150,8 @@ def test_every_private_member_that_is_relied_on_exists() -> None:
     part = Fetcher.PartitionRecords(0, TopicPartition("t", 0), MemoryRecords(b""))
     for name in (
         "fetch_offset", "topic_partition", "leader_epoch", "next_fetch_offset", "bytes_read", "records_read", "isolation_level",
-        "aborted_producer_ids", "check_crcs", "record_iterator", "take", "drain", "_consume_aborted_transactions_up_to", "_is_batch_aborted",
+        "aborted_producer_ids", "check_crcs", "record_iterator", "take", "drain",
+        "_consume_aborted_transactions_up_to", "_is_batch_aborted",
     ):  # fmt: skip
         assert hasattr(part, name), name
     assert hasattr(MemoryRecords(b""), "_buffer")
@@ -159,9 +160,9 @@ def test_every_private_member_that_is_relied_on_exists() -> None:
         assert name in fetcher
     assert "PartitionRecords" in Fetcher._parse_fetched_data.__code__.co_names
     producer = KafkaProducer.__init__.__code__.co_names
-    for name in ("_sender", "_transaction_manager", "_closed"):
+    for name in ("_sender", "_transaction_manager", "_closed", "_accumulator"):
         assert name in producer
-    assert hasattr(KafkaProducer, "_unregister_cleanup")
+    assert hasattr(KafkaProducer, "_unregister_cleanup") and hasattr(KafkaProducer, "_wait_on_metadata")
     from kafka.net.manager import KafkaConnectionManager
     from kafka.producer.sender import Sender
     from kafka.producer.transaction_manager import TransactionManager, TransactionState

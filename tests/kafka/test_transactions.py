@@ -1,0 +1,302 @@
+"""The guard against a real broker: what it calls a success happened, and after a doubt `committed()` tells the truth."""
+
+from __future__ import annotations
+
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.structs import ConsumerGroupMetadata
+
+from detector.errors import BrokerError
+from detector.kafka.consumer import Consumer, Membership
+from detector.kafka.reader import Reader
+from detector.kafka.security import client_settings
+from detector.kafka.topics import Topic, create
+from detector.kafka.transactions import WRITING, Doubt, Message, Transactions, discard
+from detector.sandbox.broker import Broker
+
+pytestmark = pytest.mark.broker
+Settings = dict[str, Any]
+
+
+class World:
+    """Two topics, a member of a group that owns all of `input`, and what the outside can see."""
+
+    def __init__(self, settings: Settings, unique: Callable[[str], str]) -> None:
+        self.settings, self.group, self.id = settings, unique("guard"), unique("guard-0")
+        self.input, self.output = unique("input"), unique("output")
+        create(settings, [Topic(self.input, 2), Topic(self.output, 1)])
+        self.member = Consumer(self.input, self.group, settings)
+        self.transactions = Transactions(self.id, settings)
+        self.transactions.settle(20)
+
+    @property
+    def membership(self) -> Membership:
+        end = time.monotonic() + 20
+        while True:
+            self.member.poll(0.05, 1)
+            found = self.member.membership()
+            if found is not None:
+                return found
+            assert time.monotonic() < end, "it does not become a member"
+
+    def deliver(self, value: bytes, offset: int, partition: int = 0, membership: Membership | None = None) -> None:
+        offsets = {(self.input, partition): (offset, f"at {offset}")}
+        self.transactions.deliver([Message(self.output, b"k", value)], offsets, membership or self.membership)
+
+    def committed(self, partition: int = 0) -> int | None:
+        found = self.member.committed([partition])[partition]
+        return None if found is None else found[0]
+
+    def seen(self, isolation: str = "read_committed") -> list[bytes | None]:
+        with Reader(self.settings, self.output, isolation) as reader:
+            return [run.part(run.value, i) for run in reader.read() for i in range(len(run))]
+
+    def close(self) -> None:
+        self.transactions.close()
+        self.member.close(2)
+
+
+@pytest.fixture
+def world(broker: Broker, unique: Callable[[str], str]) -> Iterator[World]:
+    made = World(client_settings({"bootstrap_servers": broker.bootstrap}), unique)
+    yield made
+    made.close()
+
+
+def test_messages_and_offsets_arrive_together(world: World) -> None:
+    world.deliver(b"one", 5)
+    world.deliver(b"two", 9)
+    assert world.seen() == [b"one", b"two"]
+    assert world.member.committed([0, 1]) == {0: (9, "at 9"), 1: None}
+
+
+def test_offsets_alone_and_messages_alone_are_transactions_too(world: World) -> None:
+    world.transactions.deliver([], {(world.input, 1): (3, "")}, world.membership)
+    world.transactions.deliver([Message(world.output, None, b"x")], {}, world.membership)
+    assert world.committed(1) == 3 and world.seen() == [b"x"]
+
+
+def test_a_stale_generation_is_refused_and_its_offsets_never_come_back(world: World) -> None:
+    """D6's fence, and D2: kafka-python's next transaction would commit the refused offsets as well."""
+    good = world.membership
+    stale = good._replace(generation=good.generation - 1)
+    with pytest.raises(Doubt) as caught:
+        world.deliver(b"stale", 11, partition=1, membership=stale)
+    assert caught.value.phase == "offsets"
+    with pytest.raises(Doubt, match="settle"):
+        world.deliver(b"too early", 12)
+    world.transactions.settle(10)
+    world.deliver(b"good", 4)
+    assert (world.committed(0), world.committed(1)) == (4, None)
+    assert world.seen() == [b"good"]
+    assert world.seen("read_uncommitted") == [b"stale", b"good"]
+
+
+def test_the_fences_bite(world: World) -> None:
+    """Without them: offsets of an aborted transaction are committed by the next (D2), and (-1, '') is let through (D6)."""
+    good = world.membership
+    producer = KafkaProducer(**world.settings, **WRITING, transactional_id=f"{world.id}-bite")
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(world.output, b"x")
+    producer.flush()
+    with suppress(Exception):
+        stale = good._replace(generation=good.generation - 1)
+        producer.send_offsets_to_transaction({TopicPartition(world.input, 1): OffsetAndMetadata(11, "", -1)}, ConsumerGroupMetadata(*stale))
+    producer.abort_transaction()
+    producer.begin_transaction()
+    producer.send_offsets_to_transaction({TopicPartition(world.input, 0): OffsetAndMetadata(4, "", -1)}, ConsumerGroupMetadata(*good))
+    producer.commit_transaction()
+    assert (world.committed(0), world.committed(1)) == (4, 11)
+    producer.begin_transaction()
+    nobody = ConsumerGroupMetadata(world.group, -1, "", None)
+    producer.send_offsets_to_transaction({TopicPartition(world.input, 0): OffsetAndMetadata(99, "", -1)}, nobody)
+    producer.commit_transaction()
+    assert world.committed(0) == 99
+    discard(producer)
+
+
+def test_who_is_no_member_delivers_nothing(world: World) -> None:
+    with pytest.raises(Doubt, match="not a stable member"):
+        world.transactions.deliver([Message(world.output, b"k", b"x")], {(world.input, 0): (1, "")}, None)
+    world.transactions.settle(10)
+    assert world.committed() is None and world.seen() == []
+
+
+def test_closed_amid_a_transaction_it_is_aborted_by_the_next_of_the_same_id(world: World) -> None:
+    producer = world.transactions._producer
+    assert producer is not None
+    producer.begin_transaction()
+    producer.send(world.output, b"never")
+    producer.flush()
+    world.transactions.close()
+    again = Transactions(world.id, world.settings)
+    again.settle(10)
+    assert world.seen() == [] and world.seen("read_uncommitted") == [b"never"]
+    again.deliver([Message(world.output, b"k", b"then")], {(world.input, 0): (1, "")}, world.membership)
+    assert world.seen() == [b"then"]
+    again.close()
+
+
+def test_connections_cut_at_any_moment_leave_all_or_nothing_and_committed_knows(world: World) -> None:
+    """C4: after each success the message is there; after each doubt the offset tells whether it is."""
+    rng, doubts, survived, expected = random.Random(3), 0, 0, []
+    for number in range(1, 31):
+        membership = world.membership
+        world.transactions.settle(20)
+        with cutting(world.transactions._producer, rng.uniform(0, 0.015), for_good=number % 3 != 0):
+            start = time.monotonic()
+            try:
+                world.deliver(b"%d" % number, number, membership=membership)
+                sure = True
+                survived += world.transactions._producer is None
+            except Doubt:
+                sure = False
+                doubts += 1
+            assert time.monotonic() - start < 2, "it waited for an answer that could not come"
+        world.transactions.settle(20)
+        assert world.committed() == number or not sure
+        if world.committed() == number:
+            expected.append(b"%d" % number)
+    assert world.seen() == expected
+    assert doubts > 2 and survived, f"{doubts} doubts, {survived} successes with a connection lost: the fault was not real"
+
+
+@contextmanager
+def cutting(producer: KafkaProducer | None, after: float, for_good: bool) -> Iterator[None]:
+    """Shuts the producer's connections down after a while, once or again and again."""
+    over = threading.Event()
+    assert producer is not None
+
+    def work() -> None:
+        over.wait(after)
+        while True:
+            for connection in list(producer._sender._client._manager._conns.values()):
+                with suppress(OSError, AttributeError):
+                    connection.transport._sock.shutdown(socket.SHUT_RDWR)
+            if not for_good or over.wait(0.002):
+                break
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker to kill and to freeze."""
+    with Broker(tmp_path_factory.mktemp("own")) as started:
+        yield started
+
+
+@pytest.fixture
+def exposed(own: Broker, unique: Callable[[str], str]) -> Iterator[World]:
+    made = World(client_settings({"bootstrap_servers": own.bootstrap}), unique)
+    yield made
+    made.close()
+
+
+def test_a_broker_killed_amid_a_transaction_is_a_doubt_at_once_and_settled_once_it_is_back(own: Broker, exposed: World) -> None:
+    """C1, D1: kafka-python's own calls would hang."""
+    exposed.deliver(b"before", 1)
+    membership = exposed.membership
+    own.kill()
+    start = time.monotonic()
+    with pytest.raises(Doubt):
+        exposed.deliver(b"killed", 2, membership=membership)
+    assert time.monotonic() - start < 2
+    with pytest.raises(BrokerError, match="no answer in time"):
+        exposed.transactions.settle(1)
+    own.start()
+    exposed.transactions.settle(30)
+    assert exposed.committed() == 1 and exposed.seen() == [b"before"]
+    exposed.deliver(b"after", 3)
+    assert exposed.committed() == 3 and exposed.seen() == [b"before", b"after"]
+
+
+def test_a_broker_frozen_amid_a_transaction_is_a_doubt_when_time_is_up(own: Broker, exposed: World) -> None:
+    """C3, D5."""
+    guard = Transactions(f"{exposed.id}-short", exposed.settings, transaction_timeout=1.0)
+    guard.settle(10)
+    guard.deliver([Message(exposed.output, b"k", b"before")], {}, exposed.membership)
+    membership = exposed.membership
+    start = time.monotonic()
+    with thawed(own), pytest.raises(Doubt, match="too long"):
+        own.pause()
+        guard.deliver([Message(exposed.output, b"k", b"frozen")], {(exposed.input, 0): (3, "")}, membership)
+    assert time.monotonic() - start < 2.5
+    guard.settle(30)
+    assert exposed.committed() is None and exposed.seen() == [b"before"]
+    guard.close()
+
+
+def test_a_record_that_failed_is_a_doubt_and_nothing_happened(own: Broker, exposed: World) -> None:
+    """D3: a record gives up while the broker is frozen. kafka-python flushes and commits without a word about it."""
+    guard = Transactions(f"{exposed.id}-d3", exposed.settings)
+    guard.settle(10)
+    guard.deliver([Message(exposed.output, b"k", b"before")], {}, exposed.membership)
+    membership, producer = exposed.membership, guard._producer
+    assert producer is not None
+    begin = producer.begin_transaction
+
+    def begin_then_freeze() -> None:
+        begin()
+        producer.send(exposed.output, b"first").get(5)
+        impatient(producer)
+        own.pause()
+
+    producer.begin_transaction = begin_then_freeze
+    with thawed(own), pytest.raises(Doubt) as caught:
+        guard.deliver([Message(exposed.output, b"k", b"lost")], {(exposed.input, 0): (7, "")}, membership)
+    assert caught.value.phase == "flush" and "has passed since batch creation" in str(caught.value)
+    guard.settle(10)
+    assert exposed.committed() is None and exposed.seen() == [b"before"]
+    guard.close()
+
+    believed = KafkaProducer(**exposed.settings, **WRITING, transactional_id=f"{exposed.id}-believed")
+    believed.init_transactions()
+    believed.begin_transaction()
+    believed.send(exposed.output, b"first").get(5)
+    with thawed(own):
+        impatient(believed)
+        own.pause()
+        lost = believed.send(exposed.output, b"lost too")
+        believed.flush()
+    offsets = {TopicPartition(exposed.input, 1): OffsetAndMetadata(7, "", -1)}
+    believed.send_offsets_to_transaction(offsets, ConsumerGroupMetadata(*exposed.membership))
+    believed.commit_transaction()
+    assert lost.failed() and exposed.committed(1) == 7, "it did not bite"
+    discard(believed)
+
+
+def impatient(producer: KafkaProducer) -> None:
+    producer._accumulator.config["delivery_timeout_ms"] = 400
+
+
+@contextmanager
+def thawed(broker: Broker) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        broker.resume()
+
+
+def test_settling_that_cannot_succeed_says_why_at_once(broker: Broker) -> None:
+    settings = client_settings({"bootstrap_servers": broker.bootstrap})
+    guard = Transactions("too-long", settings, transaction_timeout=10 * 86_400)
+    start = time.monotonic()
+    with pytest.raises(BrokerError, match="InvalidTransactionTimeout"):
+        guard.settle(60)
+    assert time.monotonic() - start < 10
