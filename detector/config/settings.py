@@ -90,7 +90,6 @@ class Knowledge(Struct, frozen=True):
     """What is known besides events. config/context holds an example of each file."""
 
     folder: Annotated[str, about("Folder with directory.csv and the like. Empty: nothing is known but what events say.")] = ""
-    protected_key_file: Annotated[str, about("File with the key, in hex, of the keyed hashes in protected.csv.")] = ""
 
 
 class Resources(Struct, frozen=True):

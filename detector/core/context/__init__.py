@@ -198,8 +198,11 @@ class Context:
         return self.calendars.get(region)
 
     def missing(self) -> list[str]:
-        """What is off because a file is absent, a sentence each."""
-        return [f"{name} is absent: {OFF_WITHOUT[name]}" for name in self.absent]
+        """What is off because of what the folder does not hold, a sentence each."""
+        off = [f"{name} is absent: {OFF_WITHOUT[name]}" for name in self.absent]
+        if self.protected_by_hash:
+            off.append("protected.csv names people by keyed hash: the service has no key yet, so these do not count as protected")
+        return off
 
 
 OFF_WITHOUT: Mapping[str, str] = {

@@ -1,0 +1,127 @@
+"""What integration tests share: real services as processes of their own, fed and read through the real broker."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from detector.kafka.producer import Producer
+from detector.kafka.reader import Reader
+from detector.kafka.security import client_settings
+from detector.kafka.topics import create, design
+from detector.sandbox.broker import Broker, free_port
+
+PARTITIONS = 4
+
+
+def detector(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs the command line as a user would."""
+    return subprocess.run([sys.executable, "-m", "detector.cli", *command], text=True, capture_output=True, check=check, **options)
+
+
+def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds:g} s in vain until {what}"
+        time.sleep(0.05)
+
+
+class Stand:
+    """A set of topics on the shared broker, with settings for services that use them."""
+
+    def __init__(self, broker: Broker, folder: Path, unique: Callable[[str], str], **sections: dict[str, Any]) -> None:
+        self.folder, self.settings = folder, client_settings({"bootstrap_servers": (broker.bootstrap,)})
+        self.events, self.alerts, self.dead_letters = unique("access-events"), unique("alerts"), unique("dead-letters")
+        self.group = unique("detector")
+        names = {"access-events": self.events, "alerts": self.alerts, "dead-letters": self.dead_letters}
+        create(self.settings, design(names, PARTITIONS, 1))
+        self.sections: dict[str, dict[str, Any]] = {
+            "kafka": {"bootstrap_servers": [broker.bootstrap]},
+            "topics": {
+                "events": self.events, "alerts": self.alerts, "dead_letters": self.dead_letters, "partitions": PARTITIONS, "replication": 1,
+            },
+            "group": {"id": self.group, "transactional_id_prefix": self.group, "session_timeout": 6.0},
+        }  # fmt: skip
+        for name, values in sections.items():
+            self.sections.setdefault(name, {}).update(values)
+
+    def config(self, ordinal: int = 0, port: int = 0) -> Path:
+        path = self.folder / f"detector-{ordinal}.toml"
+        lines = []
+        for name, values in self.sections.items():
+            own = {"group": {"ordinal": ordinal, "instance_id": f"{self.group}-{ordinal}"}}.get(name, {})
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in {**values, **own}.items())]
+        path.write_text("\n".join([*lines, "[metrics]", f"port = {port}", ""]))
+        return path
+
+    def feed(self, events: Iterable[tuple[bytes | None, bytes | None]]) -> int:
+        """Sends (key, value) pairs, each to the partition its key chooses; returns how many."""
+        sent = 0
+        with Producer(self.settings) as producer:
+            for key, value in events:
+                producer.send(self.events, key, value, partition=0 if key is None else None)
+                sent += 1
+            producer.flush(60.0)
+        return sent
+
+    def read(self, topic: str, isolation: str = "read_committed") -> dict[int, list[bytes]]:
+        """Every value of a topic, in order, by partition."""
+        found: dict[int, list[bytes]] = {p: [] for p in range(PARTITIONS)}
+        with Reader(self.settings, topic, isolation) as reader:
+            for records in reader.read():
+                found[records.partition] += [records.part(records.value, row) or b"" for row in range(len(records))]
+        return found
+
+
+class Serving:
+    """One `detector serve`, ended with the block."""
+
+    def __init__(self, stand: Stand, ordinal: int = 0) -> None:
+        self.port = free_port()
+        self.log = stand.folder / f"serve-{ordinal}.log"
+        command = [sys.executable, "-m", "detector.cli", "serve", "--config", str(stand.config(ordinal, self.port))]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log)
+
+    def __enter__(self) -> Serving:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 25.0) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as answer:
+            return answer.code, answer.read().decode()
+        except OSError:
+            return 0, ""
+
+    def metric(self, name: str) -> float:
+        """Sum of a metric over its labels; 0 while there is none."""
+        lines = self.get("/metrics")[1].splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+    def until_ready(self, seconds: float = 60.0) -> None:
+        def ready() -> bool:
+            assert self.process.poll() is None, f"serve ended with {self.process.returncode}: {self.log.read_text()[-2000:]}"
+            return self.get("/readyz")[0] == 200
+
+        wait(ready, seconds, "the service is ready")
