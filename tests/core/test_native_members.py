@@ -148,6 +148,20 @@ def test_e7_a_name_that_folds_like_another_hides_nothing() -> None:
         assert accepted(raw(b'"valid_until": 5, ' + other).replace(b'"read"', b'"assign"')).valid_until == 5
 
 
+def test_e7_a_long_name_that_folds_to_time_is_not_the_time() -> None:
+    assert accepted(raw(b'"aaaa2222aaaaF[_W": 5')).time == NOW
+
+
+def test_e8_a_key_that_equals_an_actor_only_as_it_is_written_is_another() -> None:
+    value = event(actor="CORP\\eve")
+    accepted(value, b"CORP\\eve")
+    assert_refused("key-mismatch", "/actor", value, b"CORP\\\\eve")
+
+
+def test_e6_2100_is_no_leap_year() -> None:
+    assert_refused("bad-time", "/time", event(time="2100-02-29T00:00:00Z"), timestamp=0)
+
+
 def test_the_good_row_holds_every_member() -> None:
     members = dict.fromkeys(LENGTHS, "x") | {
         "actor": "e1",
