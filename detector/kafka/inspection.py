@@ -15,8 +15,10 @@ def missing_rights(settings: Mapping[str, Any], wanted: Mapping[str, Iterable[st
     """Topic -> operations (`READ`, `WRITE`, `DESCRIBE`) to those that are not granted, each a sentence. Raises BrokerError."""
     problems = []
     for topic, answer in _topics(settings, wanted).items():
-        granted = answer.get("authorized_operations")
-        lacking = [operation for operation in wanted[topic] if granted is not None and operation not in granted]
+        granted = answer["authorized_operations"]
+        if granted is None:  # a broker says nothing of a topic that may not even be described
+            granted = () if answer["error_code"] else wanted[topic]
+        lacking = [operation for operation in wanted[topic] if operation not in granted]
         problems += [f"no right to {operation.lower()} topic {topic!r}: grant {operation.title()} on it" for operation in lacking]
     return problems
 

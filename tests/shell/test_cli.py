@@ -196,3 +196,14 @@ def test_progress_is_for_terminals_after_two_seconds(begun: float, terminal: boo
     assert shown.count("reading:") == lines
     if lines == 2:
         assert "reading:  50%, 500.0 kB/s, 4 s left" in shown and shown.endswith("\r\x1b[K")
+
+
+def test_a_process_log_becomes_events_and_a_directory(run: Run, tmp_path: Path) -> None:
+    header = "case_id,activity,timestamp,lifecycle,resource,product\n"
+    rows = "7,A,2011-10-01T00:38:44.546+02:00,COMPLETE,112,\n8,B,2011-10-01T00:39:00.000+02:00,START,10124,\n"
+    (tmp_path / "log.csv").write_text(header + rows)
+    done = run("sandbox", "bpic", "log.csv", "out/events.ndjson", "--context", "ctx")
+    assert done.returncode == 0 and "2 events" in done.stdout
+    events = [json.loads(line) for line in (tmp_path / "out" / "events.ndjson").read_text().splitlines()]
+    assert [(event["actor"], event["action"], event["subject"]) for event in events] == [("112", "write", "7"), ("10124", "read", "8")]
+    assert "112,automatic,service" in (tmp_path / "ctx" / "directory.csv").read_text()
