@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import crc32c
@@ -94,23 +94,42 @@ def read_header(frame: memoryview, topic: str, partition: int, check_crc: bool =
     return header
 
 
-def read_records(frame: memoryview, header: Header, topic: str, partition: int) -> Records:
-    """All records of a batch. Raises CorruptBatchError."""
-    data = _expand(frame, header, topic, partition)
-    n = header.records
-    if not 0 <= n <= len(data):
-        raise CorruptBatchError(topic, partition, header.base_offset, f"says it holds {n} records in {len(data)} bytes")
+def read_records(batches: Sequence[tuple[Header, memoryview]], topic: str, partition: int) -> tuple[Records, CorruptBatchError | None]:
+    """The records of neighbouring batches as one; those before a batch that cannot be read, and why it cannot."""
+    parts: list[bytes] = []
+    error: CorruptBatchError | None = None
+    for header, frame in batches:
+        try:
+            part = _expand(frame, header, topic, partition)
+        except CorruptBatchError as caught:
+            error = caught
+            break
+        if not 0 <= header.records <= len(part):
+            why = f"says it holds {header.records} records in {len(part)} bytes"
+            error = CorruptBatchError(topic, partition, header.base_offset, why)
+            break
+        parts.append(part)
+    n = sum(header.records for header, _ in batches[: len(parts)])
     offset, time = np.empty(n, np.int64), np.empty(n, np.int64)
     key, value, headers = np.empty((n, 2), np.int64), np.empty((n, 2), np.int64), np.empty((n, 2), np.int64)
     broken = np.empty(n, np.bool_)
-    bytes_ = np.frombuffer(data, np.uint8)
-    fixed = bool(header.attributes & 0x08)  # LogAppendTime: the broker's time stands once, in the batch's header
-    since = header.max_time if fixed else header.first_time
-    at = parse(bytes_, header.base_offset, header.last_offset_delta, since, fixed, offset, time, key, value, headers, broken)
-    if at != n:
-        why = "holds bytes behind its last record" if at < 0 else f"does not fit together at record {at} of {n}"
-        raise CorruptBatchError(topic, partition, header.base_offset, why)
-    return Records(topic, partition, data, offset, time, key, value, headers, broken)
+    row = origin = 0
+    for (header, _), part in zip(batches, parts, strict=False):
+        fixed = bool(header.attributes & 0x08)  # LogAppendTime: the broker's time stands once, in the batch's header
+        since = header.max_time if fixed else header.first_time
+        count = parse(
+            np.frombuffer(part, np.uint8), origin, header.base_offset, header.last_offset_delta, since, fixed, row, row + header.records,
+            offset, time, key, value, headers, broken,
+        )  # fmt: skip
+        if count != header.records:
+            why = "holds bytes behind its last record" if count < 0 else f"does not fit together at record {count} of {header.records}"
+            error = CorruptBatchError(topic, partition, header.base_offset, why)
+            break
+        row += header.records
+        origin += len(part)
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    records = Records(topic, partition, data, offset, time, key, value, headers, broken)
+    return (records if row == n else records.take(slice(row))), error
 
 
 def _expand(frame: memoryview, header: Header, topic: str, partition: int) -> bytes:
@@ -166,48 +185,49 @@ def skip(at: Any, size: Any, stop: Any) -> Any:
 
 @nb.njit(cache=True, boundscheck=False)
 def parse(  # noqa: PLR0913  the columns are out-parameters
-    data: Any, base: Any, last_delta: Any, since: Any, fixed: bool, offset: Any, time: Any, key: Any, value: Any, headers: Any, broken: Any
-) -> Any:
-    """Fill the columns from the records in `data`. -> how many rows were read: fewer than asked = the next one's length or offset is
-    impossible; -1 = all, but bytes are left over.
+    data: Any, origin: Any, base: Any, last_delta: Any, since: Any, fixed: bool, first: int, end: int,
+    offset: Any, time: Any, key: Any, value: Any, headers: Any, broken: Any,
+) -> Any:  # fmt: skip
+    """Fill rows `first` to `end` of the columns from the records in `data`, whose first byte is at position `origin`. -> how many rows
+    were read: fewer than asked = the next one's length or offset is impossible; -1 = all, but bytes are left over.
 
     Offsets in a batch only rise. A broken record, or one that says otherwise, takes the offset behind its neighbour's.
     """
     n = len(data)
     at = np.int64(0)
     previous = np.int64(-1)
-    for row in range(len(offset)):
+    for row in range(first, end):
         start = at
         length, at = varint(data, at, n)
         if at < 0 or length < 0 or length > n - at:
-            return row
+            return row - first
         stop = at + length
         later, p = varint(data, at + 1, stop)
         delta, p = varint(data, p, stop)
         size, p = varint(data, p, stop)
-        key[row, 0] = p
+        key[row, 0] = origin + p
         p = skip(p, size, stop)
-        key[row, 1] = p if size >= 0 else -1
+        key[row, 1] = origin + p if size >= 0 else -1
         size, p = varint(data, p, stop)
-        value[row, 0] = p
+        value[row, 0] = origin + p
         p = skip(p, size, stop)
-        value[row, 1] = p if size >= 0 else -1
-        headers[row, 0] = p
+        value[row, 1] = origin + p if size >= 0 else -1
+        headers[row, 0] = origin + p
         bad = not (0 <= p < stop and previous < delta <= last_delta)
         if bad:
             delta = previous + 1
             later = np.int64(0)
             if delta > last_delta:
-                return row
+                return row - first
             key[row] = -1
             headers[row] = -1
-            value[row, 0] = start
-            value[row, 1] = stop
+            value[row, 0] = origin + start
+            value[row, 1] = origin + stop
         else:
-            headers[row, 1] = -1 if stop - p == 1 and data[p] == 0 else stop
+            headers[row, 1] = -1 if stop - p == 1 and data[p] == 0 else origin + stop
         offset[row] = base + delta
         time[row] = since if fixed else since + later
         broken[row] = bad
         previous = delta
         at = stop
-    return len(offset) if at == n else -1
+    return end - first if at == n else -1

@@ -24,7 +24,7 @@ PROVEN = ("3.0.12",)
 def read_columns(client: Any) -> bool:
     """Let a KafkaConsumer read columns; False = this version of kafka-python is not known, its records will be converted instead."""
     none, pairs = np.empty(0, np.int64), np.empty((0, 2), np.int64)
-    parse(np.frombuffer(b"", np.uint8), 0, 0, 0, False, none, none, pairs, pairs, pairs, np.empty(0, np.bool_))  # compile before it counts
+    parse(np.frombuffer(b"", np.uint8), 0, 0, 0, 0, False, 0, 0, none, none, pairs, pairs, pairs, none > 0)  # compile before it counts
     if kafka.__version__ not in PROVEN:
         return False
     client._fetcher.PartitionRecords = ColumnarRecords
@@ -32,20 +32,22 @@ def read_columns(client: Any) -> bool:
 
 
 class Run(list[Records]):
-    """Slices of records whose length is that of the records: the fetcher counts what it hands out by it."""
+    """What the fetcher takes at once: at most one `Records`. It counts against the poll's limit with `spent` records."""
+
+    spent = 0
 
     def __len__(self) -> int:
-        return sum(map(len, iter(self)))
+        return self.spent
 
 
 class ColumnarRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
-    """The records of one partition in one answer; `take(n)` gives slices of together at most n records."""
+    """The records of one partition in one answer. `take(n)` gives one slice of at most n, of whole batches where one fits in n."""
 
     def __init__(self, fetch_offset: int, tp: Any, records: Any, **settings: Any) -> None:
         super().__init__(fetch_offset, tp, records, **settings)
         raw = memoryview(records._buffer or b"")
         self._rest: Records | None = None
-        self._behind = fetch_offset
+        self._wanted, self._behind, self._more = 0, fetch_offset, True
         first = next(frames(raw), None)
         if first is None or first[MAGIC] == 2:
             self.record_iterator = self._slices(raw)
@@ -53,22 +55,20 @@ class ColumnarRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             self.record_iterator = self._stock(self.record_iterator)
 
     def take(self, n: int | None = None) -> Run:
-        run, left = Run(), sys.maxsize if n is None else n
-        while left:
+        run, self._wanted = Run(), sys.maxsize if n is None else n
+        if self._rest is None and self:
             try:
-                if self._rest is None:
-                    self._rest = next(self.record_iterator, None) if self else None
+                self._rest = next(self.record_iterator, None)
             except Exception:
                 self.drain()  # else the fetcher would ask an ended generator for ever; fetched again, it raises again
-                if not list.__len__(run):
-                    raise
-            if self._rest is None:
-                break
-            piece = self._rest.take(slice(left))
+                raise
+        if self._rest is not None:
+            piece = self._rest.take(slice(self._wanted))
             run.append(piece)
-            left -= len(piece)
             self._rest = self._rest.take(slice(len(piece), None)) if len(piece) < len(self._rest) else None
             self.next_fetch_offset = self._behind if self._rest is None else int(piece.offset[-1]) + 1
+            # while there is more, the poll is over: another slice would have to be joined to this one, which costs more than it brings
+            run.spent = self._wanted if self._more or self._rest is not None else len(piece)
         return run
 
     def drain(self) -> None:
@@ -77,29 +77,52 @@ class ColumnarRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
 
     def _slices(self, raw: memoryview) -> Iterator[Records]:
         topic, partition = self.topic_partition
+        group: list[tuple[Header, memoryview]] = []
+        size = 0
         for frame in frames(raw):
             if frame[MAGIC] != 2:
                 break  # the next answer begins with it
-            header = read_header(frame, topic, partition, self.check_crcs)
-            self.leader_epoch = header.leader_epoch
-            records = None if self._withheld(header, frame) else read_records(frame, header, topic, partition)
-            if records is not None and header.base_offset < self.fetch_offset:
-                records = records.take(records.offset >= self.fetch_offset)
-            if not records:
+            try:
+                header = read_header(frame, topic, partition, self.check_crcs)
+                withheld = self._withheld(header, frame)
+            except CorruptBatchError:
+                yield from self._read(group)
+                raise
+            if withheld and not group:
                 self.next_fetch_offset = header.last_offset + 1
-                continue
-            self.records_read += len(records)
-            self.bytes_read += len(records.data)
-            self._behind = header.last_offset + 1
-            yield records
+            elif not withheld:
+                if group and size + header.records > self._wanted:
+                    yield from self._read(group)
+                    group, size = [], 0
+                group.append((header, frame))
+                size += header.records
+        self._more = False
+        yield from self._read(group)
         self.drain()
+
+    def _read(self, group: list[tuple[Header, memoryview]]) -> Iterator[Records]:
+        if not group:
+            return
+        records, error = read_records(group, *self.topic_partition)
+        if group[0][0].base_offset < self.fetch_offset:
+            records = records.take(slice(int(np.searchsorted(records.offset, self.fetch_offset)), None))
+        self.records_read += len(records)
+        self.bytes_read += len(records.data)
+        self.leader_epoch = group[-1][0].leader_epoch
+        self._behind = error.offset if error else group[-1][0].last_offset + 1
+        if len(records):
+            yield records
+        else:
+            self.next_fetch_offset = self._behind
+        if error:
+            raise error
 
     def _withheld(self, header: Header, frame: memoryview) -> bool:
         """Whether a batch is not for readers: a transaction's marker, or (to read_committed) part of an aborted one."""
         if self.isolation_level == IsolationLevel.READ_COMMITTED and header.producer_id >= 0:
             self._consume_aborted_transactions_up_to(header.last_offset)
             if header.is_control:
-                if _aborts(read_records(frame, header, *self.topic_partition)):
+                if _aborts(*read_records([(header, frame)], *self.topic_partition)):
                     self.aborted_producer_ids.discard(header.producer_id)
             elif self._is_batch_aborted(header):
                 return True
@@ -111,8 +134,10 @@ class ColumnarRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
             yield convert(record.topic, record.partition, [record])
 
 
-def _aborts(marker: Records) -> bool:
+def _aborts(marker: Records, error: CorruptBatchError | None) -> bool:
     """A marker's key: version i16, type i16 (0 abort, 1 commit)."""
+    if error:
+        raise error
     return len(marker) > 0 and (marker.part(marker.key, 0) or b"")[2:4] == b"\0\0"
 
 
@@ -121,7 +146,7 @@ def join(items: Sequence[Any]) -> Records:
     first = items[0]
     if not isinstance(first, Records):
         return convert(first.topic, first.partition, items)
-    if sum(1 for _ in items) == 1:
+    if len(items) == 1:
         return first
     base = np.cumsum([0, *(len(item.data) for item in items)])[:-1]
     shift = np.repeat(base, [len(item) for item in items])[:, None]

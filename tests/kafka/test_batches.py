@@ -37,7 +37,10 @@ def build(rows: list[Row], codec: int = 0) -> bytes:
 
 def read(raw: bytes, topic: str = "t", partition: int = 3) -> Records:
     (frame,) = frames(memoryview(raw))
-    return read_records(frame, read_header(frame, topic, partition), topic, partition)
+    records, error = read_records([(read_header(frame, topic, partition), frame)], topic, partition)
+    if error:
+        raise error
+    return records
 
 
 def raw_batch(payload: bytes, count: int, last_delta: int, attributes: int = 0, base: int = 100, max_time: int = 5_000) -> bytes:
@@ -145,6 +148,18 @@ def test_slices_joined_are_the_slices_one_behind_the_other() -> None:
     assert rows_of(join(parts)) == rows_of(parts[0]) + rows_of(parts[1])
 
 
+def test_batches_read_at_once_are_the_batches_and_end_before_one_that_cannot_be_read() -> None:
+    raws = [build([(5, b"k", b"v%d" % i, []) for i in range(3)], codec) for codec in (3, 0, 1)] + [raw_batch(record(2) + varint(0), 2, 5)]
+    whole = [(read_header(memoryview(raw), "t", 3), memoryview(raw)) for raw in raws]
+    records, error = read_records(whole, "t", 3)
+    assert error is None and rows_of(records) == [row for raw in raws for row in rows_of(read(raw))]
+    for bad in (raw_batch(record(0) + b"\0", 1, 0), raw_batch(b"?", 1, 0, attributes=6), raw_batch(b"", 9, 9)):
+        damaged = [*whole[:2], (read_header(memoryview(bad), "t", 3), memoryview(bad)), whole[2]]
+        records, error = read_records(damaged, "t", 3)
+        assert isinstance(error, CorruptBatchError) and error.offset == 100
+        assert rows_of(records) == [row for raw in raws[:2] for row in rows_of(read(raw))]
+
+
 def slow(data: bytes, base: int, last: int, count: int) -> tuple[int, list[tuple[object, ...]]]:
     """The obvious parser: as `parse`, and the rows."""
     rows: list[tuple[object, ...]] = []
@@ -233,7 +248,7 @@ def fast(data: bytes, count: int, around: bytes) -> tuple[int, list[tuple[object
     offset, time, broken = np.zeros(count, np.int64), np.zeros(count, np.int64), np.zeros(count, np.bool_)
     key, value, headers = (np.full((count, 2), -9, np.int64) for _ in range(3))
     own = np.frombuffer(whole, np.uint8)[64 : 64 + len(data)]
-    rows = int(parse(own, 100, count - 1, 1_000, False, offset, time, key, value, headers, broken))
+    rows = int(parse(own, 0, 100, count - 1, 1_000, False, 0, count, offset, time, key, value, headers, broken))
     found = Records("t", 0, data, offset, time, key, value, headers, broken).take(slice(count if rows < 0 else rows))
     return rows, rows_of(found)
 
