@@ -136,7 +136,7 @@ def all_see_the_same(seed: int, poll: int = 97) -> None:
         patch.setattr(training, "fit", lambda *_: None)
         patch.setattr(training._Lesson, "learned", lambda _: baselines)
         patch.setattr(Baselines, "blank", lambda *_: baselines)
-        training.train(world.batches, EMPLOYEE, (), world.context(), None, 0, 1000)
+        training.train(lambda: [batch], EMPLOYEE, (), world.context(), None, 0, 1000)
     assert live.keys() == replayed.keys() == taught.keys()
     assert live == replayed
     assert live == taught

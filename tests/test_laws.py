@@ -141,7 +141,7 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
     # an alert tells of the state at the end of its batch
     (often, combination, "if score[i] >= least and time[i] >= since:", "if False:"),
     # ids are told apart by their number in the batch
-    (often, tracking, 'batch.strings("event_id").hashes', 'batch.strings("event_id").codes.astype(np.uint64) + np.uint64(1)'),
+    (often, tracking, 'batch.hashes("event_id")', 'batch.strings("event_id").codes.astype(np.uint64) + np.uint64(1)'),
     # keys are evicted only once the batch is through
     (often, state, "if start < done and (full or done == len(keys)):", "if start < done and done == len(keys):"),
     # the first event of a batch is compared with nothing
@@ -162,12 +162,8 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
     (again, tracking, "fresh = np.flatnonzero(~", "fresh = np.flatnonzero(True | ~"),
     (midway, pipeline, 'self.seq, self.head = int(arrays["chain"][0])', 'self.seq, _ = int(arrays["chain"][0])'),
     (midway, state, "self.columns[name][:top] = array\n        self._index()", "self.columns[name][:top] = array\n"),
-    (
-        midway,
-        state,
-        "oldest = np.lexsort((np.arange(self.capacity), self",
-        "oldest = np.lexsort(((np.arange(self.capacity) + self.evicted) % 7, -self",
-    ),
+    # what is evicted depends on how many were since the start of the process
+    (midway, state, "[: self.max_keys // EVICTED_SHARE]", "[min(self.evicted, 3) :][: self.max_keys // EVICTED_SHARE]"),
     (midway, state, "array[:top].copy() for", "array[:top] * array.dtype.type(name != 'sum') for"),
     # a family keeps something outside of the state
     (midway, resources, "c = state.columns\n", "c = state.__dict__.setdefault('aside', {k: v.copy() for k, v in state.columns.items()})\n"),
