@@ -117,7 +117,6 @@ class Logs(Struct, frozen=True):
 class Service(Struct, frozen=True):
     """How the process behaves."""
 
-    drain_timeout: Annotated[float, about("Seconds to finish in after SIGTERM.", ge=1, le=600)] = 20.0
     watchdog: Annotated[float, about("Seconds without progress after which the process dumps its stacks and exits with 70.", ge=10)] = 120.0
     ready_lag: Annotated[float, about("Seconds behind the newest event up to which the service calls itself ready.", gt=0)] = 60.0
 

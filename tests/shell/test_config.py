@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -110,6 +111,14 @@ def test_a_file_that_was_named_must_be_there_and_the_usual_one_need_not(tmp_path
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "detector.toml").write_text("[metrics]\nport = 5\n")
     assert load().config.metrics.port == 5
+
+
+def test_every_key_is_read_by_some_command(tmp_path: Path) -> None:
+    source = "".join(path.read_text() for path in (ROOT / "detector" / "cli").glob("*.py"))
+    for entry in shown(load(written(tmp_path, ""))):
+        section, _, key = entry["key"].partition(".")
+        whole = f"config.{section})" in source  # handed over as a whole
+        assert whole or re.search(rf"config\.{section}\.{key}\b", source), entry["key"]
 
 
 def test_a_secret_is_not_shown(tmp_path: Path) -> None:
