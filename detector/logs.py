@@ -43,6 +43,7 @@ def configure(level: str, stream: TextIO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    logging.getLogger("kafka").setLevel(max(LOUDEST_OF_KAFKA, root.level))
+    # its INFO tells every connection; that is for who debugs
+    logging.getLogger("kafka").setLevel(LOUDEST_OF_KAFKA if root.level < logging.INFO else max(logging.WARNING, root.level))
     logging.getLogger("numba").setLevel(logging.WARNING)  # at DEBUG it tells every step of every compilation
     logging.captureWarnings(True)

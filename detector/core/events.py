@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.core.strings import Coded, encode
+from detector.core.strings import Coded, encode, hash_strings
 
 Ints = NDArray[np.int64]
 
@@ -111,12 +112,18 @@ class EventBatch:
         """A string member (`actor`, `subject`, `resource` ...) dictionary-encoded; code -1 where it is absent."""
         found = self._coded.get(name)
         if found is None:
-            found = self._coded[name] = encode([getattr(row, name) for row in self.rows])
+            found = self._coded[name] = encode(list(map(attrgetter(name), self.rows)))
         return found
+
+    def hashes(self, name: str) -> NDArray[np.uint64]:
+        """Keyed hash of a string member, (n,), 0 where it is absent; for one that hardly repeats, where a dictionary would be no use."""
+        column = list(map(attrgetter(name), self.rows))
+        absent = np.fromiter((value is None for value in column), np.bool_, len(column))
+        return np.where(absent, np.uint64(0), hash_strings([value or "" for value in column]))
 
     def numbers(self, name: str) -> Ints:
         """An integer member (`action`, `outcome`, `records`, `bytes`) as int64."""
-        return np.fromiter((getattr(row, name) for row in self.rows), np.int64, len(self.rows))
+        return np.fromiter(map(attrgetter(name), self.rows), np.int64, len(self.rows))
 
     def take(self, rows: slice | NDArray[np.int64]) -> EventBatch:
         """Some of the events, in the given order. Dead letters stay behind: they have no place in the order of events."""

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from detector.core.events import NO_TIME, Ints
 
-UNUSUAL, SOUND_IF_UTF8, SOUND = 0, 1, 2
+UNUSUAL, SOUND_IF_UTF8, SOUND, SOUND_IF_IT_ENDS = 0, 1, 2, 3
+"""The last: sound if `valid_until` is a time, and the action one that ends."""
 MAX_DEPTH = 64
 MAX_MEMBERS = 64
 """More top-level members than this is unusual, not wrong."""
@@ -111,8 +112,11 @@ def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
             if time == NO_TIME:
                 return UNUSUAL, NO_TIME
     coordinates = present & (_LATITUDE | _LONGITUDE)
-    if not 0 <= time <= LAST_TIME or present & _VALID_UNTIL or coordinates in (_LATITUDE, _LONGITUDE):
+    ends = bool(present & _VALID_UNTIL)
+    if not 0 <= time <= LAST_TIME or coordinates in (_LATITUDE, _LONGITUDE) or (ends and odd):
         return UNUSUAL, NO_TIME
+    if ends:
+        return SOUND_IF_IT_ENDS, time
     return (SOUND_IF_UTF8 if odd else SOUND), time
 
 

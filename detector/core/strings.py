@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,10 +40,11 @@ class Coded:
 
 def encode(column: Sequence[str | None]) -> Coded:
     """A column of strings, None where there is none -> its dictionary-encoded form."""
-    values = tuple(value for value in dict.fromkeys(column) if value is not None)
-    codes: dict[str | None, int] = dict(zip(values, range(len(values)), strict=True))
-    codes[None] = -1
-    return Coded(np.fromiter(map(codes.__getitem__, column), np.int32, len(column)), values)
+    places: defaultdict[str | None, int] = defaultdict(int)
+    places.default_factory = places.__len__  # in C: one look-up a row, whether it is the value's first or not
+    places[None] = 0
+    codes = np.fromiter(map(places.__getitem__, column), np.int32, len(column)) - np.int32(1)
+    return Coded(codes, tuple(places)[1:])  # type: ignore[arg-type]
 
 
 def hash_strings(values: Sequence[str], key: bytes = HASH_KEY) -> NDArray[np.uint64]:

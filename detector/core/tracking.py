@@ -44,7 +44,7 @@ class Tracker:
     def observe(self, batch: EventBatch) -> Iterator[Observed]:
         """Runs of events in log order; the caller must finish with one before asking for the next."""
         frame = self.framer.frame(batch)
-        ids = batch.strings("event_id").hashes
+        ids = batch.hashes("event_id")
         for rows, slots in self.state.runs(batch.strings(self.view.key).hashes, batch.time):
             fresh = np.flatnonzero(~duplicates.repeated(self.state, slots, ids[rows]))
             self.repeated += len(slots) - len(fresh)

@@ -96,35 +96,29 @@ def read_header(frame: memoryview, topic: str, partition: int, check_crc: bool =
 
 def read_records(batches: Sequence[tuple[Header, memoryview]], topic: str, partition: int) -> tuple[Records, CorruptBatchError | None]:
     """The records of neighbouring batches as one; those before a batch that cannot be read, and why it cannot."""
-    parts: list[bytes] = []
-    error: CorruptBatchError | None = None
-    for header, frame in batches:
-        try:
-            part = _expand(frame, header, topic, partition)
-        except CorruptBatchError as caught:
-            error = caught
-            break
-        if not 0 <= header.records <= len(part):
-            why = f"says it holds {header.records} records in {len(part)} bytes"
-            error = CorruptBatchError(topic, partition, header.base_offset, why)
-            break
-        parts.append(part)
-    n = sum(header.records for header, _ in batches[: len(parts)])
+    n = sum(min(max(header.records, 0), EXPANDED) for header, _ in batches)
     offset, time = np.empty(n, np.int64), np.empty(n, np.int64)
     key, value, headers = np.empty((n, 2), np.int64), np.empty((n, 2), np.int64), np.empty((n, 2), np.int64)
     broken = np.empty(n, np.bool_)
+    parts: list[bytes] = []
     row = origin = 0
-    for (header, _), part in zip(batches, parts, strict=False):
+    error: CorruptBatchError | None = None
+    for header, frame in batches:
         fixed = bool(header.attributes & 0x08)  # LogAppendTime: the broker's time stands once, in the batch's header
         since = header.max_time if fixed else header.first_time
-        count = parse(
-            np.frombuffer(part, np.uint8), origin, header.base_offset, header.last_offset_delta, since, fixed, row, row + header.records,
-            offset, time, key, value, headers, broken,
-        )  # fmt: skip
-        if count != header.records:
-            why = "holds bytes behind its last record" if count < 0 else f"does not fit together at record {count} of {header.records}"
-            error = CorruptBatchError(topic, partition, header.base_offset, why)
+        try:
+            part = _expand(frame, header, topic, partition)
+            count = parse(  # at once, while the bytes are in the processor's cache
+                np.frombuffer(part, np.uint8), origin, header.base_offset, header.last_offset_delta, since, fixed,
+                row, row + header.records, offset, time, key, value, headers, broken,
+            )  # fmt: skip
+            if count != header.records:
+                why = "holds bytes behind its last record" if count < 0 else f"does not fit together at record {count} of {header.records}"
+                raise CorruptBatchError(topic, partition, header.base_offset, why)
+        except CorruptBatchError as caught:
+            error = caught
             break
+        parts.append(part)
         row += header.records
         origin += len(part)
     data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -134,6 +128,8 @@ def read_records(batches: Sequence[tuple[Header, memoryview]], topic: str, parti
 
 def _expand(frame: memoryview, header: Header, topic: str, partition: int) -> bytes:
     codec = header.attributes & 0x07
+    if not 0 <= header.records <= EXPANDED:
+        raise CorruptBatchError(topic, partition, header.base_offset, f"says it holds {header.records} records")
     body = frame[LAYOUT.size :]
     try:
         if codec == 0:

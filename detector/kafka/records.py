@@ -119,7 +119,8 @@ class ColumnarRecords(Fetcher.PartitionRecords):  # type: ignore[misc]
 
     def _withheld(self, header: Header, frame: memoryview) -> bool:
         """Whether a batch is not for readers: a transaction's marker, or (to read_committed) part of an aborted one."""
-        if self.isolation_level == IsolationLevel.READ_COMMITTED and header.producer_id >= 0:
+        matters = header.is_control or self.aborted_transactions or self.aborted_producer_ids
+        if matters and header.producer_id >= 0 and self.isolation_level == IsolationLevel.READ_COMMITTED:
             self._consume_aborted_transactions_up_to(header.last_offset)
             if header.is_control:
                 if _aborts(*read_records([(header, frame)], *self.topic_partition)):

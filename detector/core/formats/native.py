@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 
 from detector.core.events import ACTIONS, NO_TIME, OUTCOMES, DeadLetter, EventBatch, Records
-from detector.core.json_scan import LAST_TIME, MAX_DEPTH, SOUND_IF_UTF8, UNUSUAL, deepest, milliseconds, scan
+from detector.core.json_scan import LAST_TIME, MAX_DEPTH, SOUND_IF_IT_ENDS, SOUND_IF_UTF8, UNUSUAL, deepest, milliseconds, scan
 
 _ACTION: dict[Any, int] = {name: code for code, name in enumerate(ACTIONS)}
 _OUTCOME: dict[Any, int] = {name: code for code, name in enumerate(OUTCOMES)}
@@ -96,8 +96,8 @@ def decode(records: Records, limits: Limits) -> EventBatch:
                     value.decode()
                 event = _decode(value)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                pass  # a careful look says why
-            else:
+                event = None  # a careful look says why
+            if event is not None and (fitness != SOUND_IF_IT_ENDS or _ends(event)):
                 event.time, event.action, event.outcome = when, _ACTION[event.action], _OUTCOME[event.outcome]
                 events.append(event)
                 continue
@@ -172,6 +172,13 @@ def _inconsistent(event: NativeEvent) -> Refusal | None:
     if event.valid_until is not None and event.action != _ASSIGN:
         return Refusal("unexpected-member", "/valid_until", "only an `assign` ends")
     return None
+
+
+def _ends(event: NativeEvent) -> bool:
+    """Whether `valid_until`, as decoded, can be taken as it is."""
+    until: Any = event.valid_until
+    action: Any = event.action
+    return action == "assign" and type(until) is int and 0 <= until <= LAST_TIME
 
 
 def _bad_time(event: NativeEvent, name: str) -> Refusal | None:

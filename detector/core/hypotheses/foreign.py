@@ -9,7 +9,7 @@ from detector.core.hypotheses import Hypothesis, Reading, about, span, usual
 
 def says(readings: Sequence[Reading]) -> str:
     r = readings[0]
-    return f"used resources that neither they nor the team work with: weight {about(r.value)} {span(r)} ({usual(r)})"
+    return f"worked on things that are neither theirs nor their team's: strength {about(r.value)} {span(r)} ({usual(r)})"
 
 
 HYPOTHESIS = Hypothesis("foreign", ("foreign.1.5h.team", "foreign.16h.own", "foreign.6d.own"), "max", says)

@@ -10,8 +10,8 @@ from detector.core.hypotheses import Hypothesis, Reading, about, span, usual
 def says(readings: Sequence[Reading]) -> str:
     r = readings[0]
     return (
-        f"looked at people who deserve special care (protected, colleagues, or close to them) without a ticket: "
-        f"weight {about(r.value)} {span(r)}, location data counted double ({usual(r)})"
+        f"looked at people who deserve special care (protected, colleagues, or close to them), without a ticket: "
+        f"about {about(r.value)} {span(r)}, location data counting double ({usual(r)})"
     )
 
 
