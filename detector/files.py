@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 import numpy as np
@@ -129,7 +130,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     Makes the folder where there is none.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.partial")
     try:
         with partial.open("wb") as file:
             yield file

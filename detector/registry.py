@@ -65,6 +65,10 @@ def save(registry: Path, arrays: Mapping[str, NDArray[Any]], manifest: Mapping[s
                         file.write(data)
             partial.chmod(0o755)
             partial.rename(folder)
+        except OSError as error:
+            if not folder.is_dir():
+                raise ModelError(f"{registry}: cannot be written to ({error.strerror})\nlet this user write there") from error
+            return save(registry, arrays, manifest, card)  # somebody else stored it meanwhile
         finally:
             shutil.rmtree(partial, ignore_errors=True)
         _note(registry, "saved", version)

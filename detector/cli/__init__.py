@@ -39,20 +39,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse: 0 after --help, 2 on a usage error
         return end.code if isinstance(end.code, int) else 2
     except DetectorError as error:
-        first, *rest = str(error).splitlines() or [type(error).__name__]
-        sys.stderr.write("\n".join([f"detector: {first}", *(f"  {line}" for line in rest)]) + "\n")
-        return error.exit_code
+        return _tell(str(error) or type(error).__name__, error.exit_code)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            return _tell(f"{error.filename}: {error.strerror}\ngive a place that this user may read and write", 3)
         import traceback
 
         traceback.print_exc()
-        sys.stderr.write("detector: this is a bug in the detector\n  please report it with the lines above\n")
-        return 70
+        return _tell("this is a bug in the detector\nplease report it with the lines above", 70)
+
+
+def _tell(message: str, code: int) -> int:
+    """`detector: what is wrong`, and indented below it what to do."""
+    first, *rest = message.splitlines()
+    sys.stderr.write("\n".join([f"detector: {first}", *(f"  {line}" for line in rest)]) + "\n")
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -66,6 +66,7 @@ CODES = {
     "no registry": (["models", "list"], {}, 4, "detector train --out models"),
     "no champion": (["models", "check", "champion"], {}, 4, "has no champion"),
     "no broker": (["topics", "check"], NOWHERE, 6, "127.0.0.1:1"),
+    "a place that cannot be written": (["config", "init", "/proc/none/detector.toml"], {}, 3, "/proc/none"),
     "an unknown incident": (["sandbox", "company", "--incident", "heist"], {}, 3, "there are story"),
     "a log that is none": (["sandbox", "bpic", "none.csv", "out.ndjson"], {}, 3, "give the CSV"),
 }

@@ -8,6 +8,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,10 @@ def test_a_save_that_was_cut_short_leaves_no_version(tmp_path: Path) -> None:
     assert registry.list_versions(tmp_path) == []
     with pytest.raises(ModelError, match="has no champion"):
         registry.load(tmp_path, "champion")
+
+
+def test_several_may_save_the_same_model_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        versions = set(pool.map(lambda _: registry.save(tmp_path, ARRAYS, MANIFEST), range(16)))
+    assert len(versions) == 1 and registry.load(tmp_path, "champion")[1]["version"] in versions
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
