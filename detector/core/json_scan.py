@@ -111,13 +111,19 @@ def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
             time, at = _whole(data, at - 1, stop)
             if time == NO_TIME:
                 return UNUSUAL, NO_TIME
+    return _verdict(time, present, odd), time
+
+
+@nb.njit(cache=True)
+def _verdict(time: int, present: int, odd: int) -> int:
+    """Of a record whose bytes are in order, from the members it has."""
     coordinates = present & (_LATITUDE | _LONGITUDE)
-    ends = bool(present & _VALID_UNTIL)
-    if not 0 <= time <= LAST_TIME or coordinates in (_LATITUDE, _LONGITUDE) or (ends and odd):
-        return UNUSUAL, NO_TIME
+    ends = present & _VALID_UNTIL
+    if not 0 <= time <= LAST_TIME or coordinates == _LATITUDE or coordinates == _LONGITUDE or (ends and odd):
+        return UNUSUAL
     if ends:
-        return SOUND_IF_IT_ENDS, time
-    return (SOUND_IF_UTF8 if odd else SOUND), time
+        return SOUND_IF_IT_ENDS
+    return SOUND_IF_UTF8 if odd else SOUND
 
 
 @nb.njit(cache=True)
