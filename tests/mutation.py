@@ -8,9 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
-CONSTANT = (int, float, str, bytes, tuple)
+CONSTANT = (int, float, str, bytes, tuple, np.ndarray)
 
 
 def twin(module: ModuleType, old: str, new: str) -> ModuleType:
@@ -36,7 +37,7 @@ def mutate(patch: pytest.MonkeyPatch, module: ModuleType, old: str, new: str) ->
             patch.setattr(now, "__code__", other.__code__)  # type: ignore[union-attr]
         elif isclass(now) and now.__module__ == module.__name__:
             _mutate_class(patch, now, other)
-        elif isinstance(now, CONSTANT) and name.strip("_").isupper() and now != other:
+        elif isinstance(now, CONSTANT) and name.strip("_").isupper() and repr(now) != repr(other):
             patch.setattr(module, name, other)
 
 
