@@ -1,0 +1,166 @@
+"""The packed forest scores bit for bit what scikit-learn scores; hostile arrays and NaN are refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mutation import mutate
+from sklearn.ensemble import IsolationForest
+
+from detector.core.estimators import isolation_forest
+from detector.core.estimators.isolation_forest import PackedForest, fit, pack
+
+
+def data(seed: int, rows: int = 300, columns: int = 6) -> np.ndarray:
+    """Continuous, coarse (many equal values), constant, huge and tiny columns."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(rows, columns))
+    X[:, 1] = rng.integers(0, 4, rows)
+    X[:, 2] = 0.3
+    X[:, 3] *= 1e30
+    X[:, 4] *= 1e-30
+    return X.astype(np.float32)
+
+
+def forest(seed: int, trees: int = 20, samples: int = 64, **more: Any) -> tuple[IsolationForest, PackedForest]:
+    fitted = IsolationForest(n_estimators=trees, max_samples=samples, random_state=seed, **more).fit(data(seed))
+    return fitted, pack(fitted)
+
+
+def on_thresholds(packed: PackedForest, X: np.ndarray, seed: int) -> np.ndarray:
+    """Rows with values that are exactly thresholds of the forest, or the floats next to them."""
+    rng, X = np.random.default_rng(seed), X.copy()
+    trees, nodes = np.nonzero(np.isfinite(packed.threshold))
+    for i in range(len(X)):
+        for t, n in zip(*(some[pick] for some in (trees, nodes) for pick in [rng.integers(0, len(trees), 4)]), strict=False):
+            towards = np.float32(rng.choice([-np.inf, np.inf]))
+            at = packed.threshold[t, n]
+            X[i, packed.feature[t, n]] = at if rng.random() < 0.6 else np.nextafter(at, towards)
+    return X
+
+
+def check_equal(seed: int, rows: int = 120, **more: Any) -> None:
+    theirs, ours = forest(seed, **more)
+    X = np.concatenate([data(seed + 1, rows), on_thresholds(ours, data(seed + 2, rows), seed)])
+    assert ours.score(X).tobytes() == (-theirs.score_samples(X)).tobytes()
+
+
+@settings(derandomize=True, deadline=None, max_examples=12, database=None)
+@given(st.integers(0, 2**31 - 10), st.sampled_from([2, 3, 17, 64, 256]), st.integers(1, 30))
+def test_scores_are_those_of_scikit_learn_bit_for_bit(seed: int, samples: int, trees: int) -> None:
+    check_equal(seed, samples=samples, trees=trees)
+
+
+def test_so_they_are_with_features_left_out_of_trees() -> None:
+    check_equal(3, max_features=0.5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 16, 17])
+def test_any_number_of_rows_scores_as_each_alone(rows: int) -> None:
+    theirs, ours = forest(4)
+    X = on_thresholds(ours, data(5, rows), 6)
+    together = ours.score(X)
+    assert together.tobytes() == (-theirs.score_samples(X)).tobytes()
+    assert together.tolist() == [float(ours.score(X[i : i + 1])[0]) for i in range(rows)]
+
+
+def test_no_rows_have_no_scores() -> None:
+    assert forest(4)[1].score(np.zeros((0, 6), np.float32)).shape == (0,)
+
+
+def test_a_view_of_every_other_row_scores_the_same() -> None:
+    ours, X = forest(4)[1], data(5, 20)
+    assert ours.score(X[::2]).tolist() == ours.score(np.ascontiguousarray(X[::2])).tolist()
+
+
+def test_constant_data_make_a_forest_of_leaves() -> None:
+    constant = np.full((50, 3), 0.3, np.float32)
+    theirs = IsolationForest(n_estimators=5, max_samples=32, random_state=1).fit(constant)
+    assert pack(theirs).score(constant).tobytes() == (-theirs.score_samples(constant)).tobytes()
+
+
+def test_fitting_twice_gives_the_same_arrays() -> None:
+    one, two = fit(data(1), 7).to_arrays(), fit(data(1), 7).to_arrays()
+    assert {n: a.tobytes() for n, a in one.items()} == {n: a.tobytes() for n, a in two.items()}
+    assert not np.array_equal(one["threshold"], fit(data(1), 8).threshold)
+
+
+@pytest.mark.parametrize("wrong", [lambda X: X.astype(np.float64), lambda X: X[:, :-1], lambda X: X[0]])
+def test_rows_of_another_shape_or_type_are_a_bug(wrong: Any) -> None:
+    with pytest.raises(AssertionError):
+        forest(4)[1].score(wrong(data(5)))
+
+
+def test_nan_is_refused() -> None:
+    X = data(5)
+    X[17, 2] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        forest(4)[1].score(X)
+
+
+def changed(array: np.ndarray, value: Any) -> np.ndarray:
+    out = array.copy()
+    out.flat[-1] = value
+    return out
+
+
+DAMAGES: list[tuple[str, Any]] = [
+    ("feature", lambda a: changed(a, 6)),
+    ("feature", lambda a: changed(a, -1)),
+    ("feature", lambda a: a.astype(np.int64)),
+    ("feature", lambda a: a[:, :-1]),
+    ("feature", lambda a: a[:-1]),
+    ("threshold", lambda a: changed(a, np.nan)),
+    ("threshold", lambda a: a.astype(np.float64)),
+    ("threshold", lambda a: a[:-1]),
+    ("path", lambda a: changed(a, np.inf)),
+    ("path", lambda a: changed(a, np.nan)),
+    ("path", lambda a: a[:, :-1]),
+    ("path", lambda a: a[0]),
+    ("path", lambda a: a.astype(np.float32)),
+    ("path", lambda a: a[:0]),
+    ("path", lambda a: np.zeros((len(a), 1 << 17))),
+    ("normal", lambda a: a * 0),
+    ("normal", lambda a: -a),
+    ("normal", lambda a: a * np.nan),
+    ("features", lambda a: a - 1),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), DAMAGES, ids=[f"{name}-{i}" for i, (name, _) in enumerate(DAMAGES)])
+def test_hostile_arrays_are_refused(name: str, damage: Any) -> None:
+    arrays = forest(4)[1].to_arrays()
+    assert PackedForest.from_arrays(arrays).score(data(1)).tolist() == forest(4)[1].score(data(1)).tolist()
+    with pytest.raises(ValueError):
+        PackedForest.from_arrays({**arrays, name: damage(arrays[name])})
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            "at[r] = 2 * p + 1 + (X[i + r, feature[k, p]] > threshold[k, p])",
+            "at[r] = 2 * p + 1 + (X[i + r, feature[k, p]] >= threshold[k, p])",
+        ),
+        (
+            "            p = 2 * p + 1 + (X[i, feature[k, p]] > threshold[k, p])",
+            "            p = 2 * p + 1 + (X[i, feature[k, p]] >= threshold[k, p])",
+        ),
+        ("np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near)", "near"),
+        ("np.where(leaf, 0, columns[tree.feature[nodes]])", "np.where(leaf, 0, 0 * tree.feature[nodes])"),
+        ("np.where(leaf, nodes, tree.children_right[nodes])], 1)", "np.where(leaf, nodes, tree.children_right[nodes])], 0)"),
+        ("_average_path_length_per_tree[k] - 1.0", "_average_path_length_per_tree[k]"),
+        ("normal = count * float(", "normal = 1.0001 * count * float("),
+        ("2 ** (-depths / self.normal)", "np.exp2(-depths / self.normal * 1.0000001)"),
+        ("depths[i + r] += path[k, at[r] - inner]", "depths[i + r] += path[k, at[0] - inner]"),
+        ("for k in range(trees):\n            at", "for k in range(trees - 1):\n            at"),
+    ],
+)
+def test_a_change_is_noticed(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate(monkeypatch, isolation_forest, old, new)
+    with pytest.raises(AssertionError):
+        check_equal(1, rows=35)
