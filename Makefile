@@ -13,7 +13,7 @@ help: ## this list
 setup: $(BIN)/detector ## .venv, from the hash-locked requirements, with .venv/bin/detector in it
 
 run: setup ## a local Kafka, a synthetic company, a model, live alerts; Ctrl-C ends it, SECONDS=60 ends it by itself
-	$(BIN)/detector sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
+	@$(BIN)/detector sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: setup ## every test but the slow ones, on a real Kafka (under 15 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from detector.errors import ConfigError
 
 if TYPE_CHECKING:
     from detector.config import Config, Loaded
@@ -82,7 +85,13 @@ def context_of(config: Config) -> Context:
     from detector.files import read_context
 
     resources = msgspec.structs.asdict(config.resources)
-    return read_context(Path(config.context.folder), resources) if config.context.folder else Context.parse({}, resources)
+    context = read_context(Path(config.context.folder), resources) if config.context.folder else Context.parse({}, resources)
+    if not config.context.protected_key_file:
+        return context
+    try:
+        return replace(context, key=bytes.fromhex(Path(config.context.protected_key_file).read_text().strip()))
+    except ValueError as error:
+        raise ConfigError(f"{config.context.protected_key_file}: holds no key in hex; make one with `openssl rand -hex 32`") from error
 
 
 def limits_of(config: Config) -> Limits:

@@ -29,6 +29,9 @@ def add(commands: Commands) -> None:
     p.add_argument("--events", nargs="+", type=Path, required=True, metavar="FILE", help="NDJSON, .gz or .zst, in order of time")
     p.add_argument("--until", type=moment, metavar="TIME", help="learn only from events before it (RFC 3339 or ms)")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="the registry; the first version in it becomes the champion")
+    p.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="processes; one for now, and the result never depends on it"
+    )
     p.add_argument("--seed", type=int, default=FOREST_SEED, help=f"of the forest's random choices (default {FOREST_SEED})")
     setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
     setting(p, "--hypotheses", "detection.hypotheses", "NAME,...", "those to use; default: all")

@@ -68,7 +68,7 @@ class Detection(Struct, frozen=True):
 
     budget: Annotated[float, about("False alerts to aim at, for each 1,000 days of active employees.", gt=0, le=1000)] = 1.0
     hypotheses: Annotated[tuple[str, ...], about("Names of the hypotheses of abuse to use; empty: all that the model has.")] = ()
-    max_keys: Annotated[int, about("Most employees of one partition kept in memory; the longest unseen make room.", ge=1)] = 100_000
+    max_keys: Annotated[int, about("Most employees of one partition kept in memory; the longest unseen make room.", ge=1024)] = 100_000
 
 
 class Alerts(Struct, frozen=True):
@@ -90,6 +90,7 @@ class Knowledge(Struct, frozen=True):
     """What is known besides events. config/context holds an example of each file."""
 
     folder: Annotated[str, about("Folder with directory.csv and the like. Empty: nothing is known but what events say.")] = ""
+    protected_key_file: Annotated[str, about("File with the key, in hex, of the keyed hashes in protected.csv.")] = ""
 
 
 class Resources(Struct, frozen=True):

@@ -119,7 +119,7 @@ def _verdict(time: int, present: int, odd: int) -> int:
     """Of a record whose bytes are in order, from the members it has."""
     coordinates = present & (_LATITUDE | _LONGITUDE)
     ends = present & _VALID_UNTIL
-    if not 0 <= time <= LAST_TIME or coordinates == _LATITUDE or coordinates == _LONGITUDE or (ends and odd):
+    if not 0 <= time <= LAST_TIME or coordinates in (_LATITUDE, _LONGITUDE) or (ends and odd):
         return UNUSUAL
     if ends:
         return SOUND_IF_IT_ENDS

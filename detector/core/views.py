@@ -73,10 +73,15 @@ class Framer:
             time=batch.time, hour=_hour(batch.time), action=action, pair=self._pair(batch.strings("resource"), action), team=team,
             team_key=team_key, subject=subject.hashes, purpose=batch.strings("purpose").hashes,
             valid_until=_valid_until(batch, action), records=batch.numbers("records").astype(np.float64),
-            special=subject.spread(np.array([self._special.get(s, 0.0) for s in subject.values]), np.float64(0)),
+            special=subject.spread(np.array([self._care(s) for s in subject.values]), np.float64(0)),
             own=owner == actor.hashes,
             location=shown.spread(np.array([not self._location.isdisjoint(f) for f in shown.values], np.bool_), np.bool_(False)),
         )  # fmt: skip
+
+    def _care(self, subject: str) -> float:
+        known = self._special.get(subject, 0.0)
+        hashed = self.context.finds_hashed and known < SPECIAL_PROTECTED and self.context.protected_class(subject) is not None
+        return SPECIAL_PROTECTED if hashed else known
 
     def team_name(self, said: str | None, actor: str, time: int) -> str | None:
         """The event's own word wins over the directory's: it is as of the event."""
@@ -119,8 +124,6 @@ def _special(context: Context) -> Mapping[str, float]:
                 out[subject] = SPECIAL_COLLEAGUE
             elif context.protected_class(linked) is not None:
                 out.setdefault(subject, SPECIAL_CONTACT)
-    for name in context.employees:
-        out.setdefault(name, 0.0)
     return {**out, **dict.fromkeys(context.protected, SPECIAL_PROTECTED)}
 
 

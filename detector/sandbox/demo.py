@@ -58,7 +58,7 @@ class Tour:
                 stack.enter_context(self._service())
                 stack.enter_context(self._live(company, settings))
                 self._say(f"\nLive: {SPEED:g} times as fast as life. Metrics: http://127.0.0.1:{self._metrics_port}/metrics")
-                self._say(f"Planted: {len(story.actors)} internal auditors look up journalists and colleagues, a few people each. Alerts:\n")
+                self._say(f"Planted: {len(story.actors)} internal auditors look up journalists and colleagues, a few each. Alerts:\n")
                 end = time.monotonic() + seconds if seconds else float("inf")
                 while time.monotonic() < end and not self._failed:
                     for alert in _alerts(reader):
@@ -70,11 +70,9 @@ class Tour:
             self._say("")
         if self._failed:
             raise self._failed[0]
-        found = sorted(alerted & set(story.actors))
-        self._say(
-            f"\n{len(found)} of the story's {len(story.actors)} employees were alerted{': ' + ', '.join(found) if found else ''}; "
-            f"{len(alerted) - len(found)} other{'s' if len(alerted) - len(found) != 1 else ''}. Left in {self._folder}: config, context, history, model."
-        )
+        found, others = sorted(alerted & set(story.actors)), len(alerted - set(story.actors))
+        self._say(f"\nAlerted of the story's {len(story.actors)} employees: {', '.join(found) or 'none'}; of all others: {others or 'none'}.")
+        self._say(f"Left in {self._folder}: settings, context, history, model.")
         return 0 if found or interrupted else 1
 
     def _prepare(self, stack: ExitStack, company: Company) -> dict[str, Any]:
@@ -105,7 +103,8 @@ class Tour:
         )
 
     def _detector(self, *command: str) -> None:
-        done = subprocess.run([sys.executable, "-m", "detector.cli", *command, "--config", str(self._config)], stdout=subprocess.PIPE, text=True)
+        whole = [sys.executable, "-m", "detector.cli", *command, "--config", str(self._config)]
+        done = subprocess.run(whole, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise DetectorError(f"`detector {' '.join(command)}` ended with {done.returncode}; what it said stands above")
         for line in done.stdout.splitlines():

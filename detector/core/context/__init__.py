@@ -82,6 +82,8 @@ class Context:
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     """Names of the files that were not there."""
+    key: bytes = field(default=b"", repr=False)
+    """Of the hashes in protected.csv. It is no part of `hash`."""
 
     @staticmethod
     def parse(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES) -> Context:
@@ -151,11 +153,15 @@ class Context:
         """Whether protected.csv names people by keyed hash, so that their class is found only with the key."""
         return any(name.startswith("hmac:") for name in self.protected)
 
-    def protected_class(self, subject: str, key: bytes | None = None) -> str | None:
-        """Journalist, official, canary ... or None. `key` finds those named by hash: `hmac:` + hex of HMAC-SHA256(key, subject)."""
+    @cached_property
+    def finds_hashed(self) -> bool:
+        return self.protected_by_hash and bool(self.key)
+
+    def protected_class(self, subject: str) -> str | None:
+        """Journalist, official, canary ... or None. With the key also those named by hash: `hmac:` + hex of HMAC-SHA256(key, subject)."""
         found = self.protected.get(subject)
-        if found is None and key is not None and self.protected_by_hash:
-            found = self.protected.get("hmac:" + hmac.digest(key, subject.encode(), "sha256").hex())
+        if found is None and self.finds_hashed:
+            found = self.protected.get("hmac:" + hmac.digest(self.key, subject.encode(), "sha256").hex())
         return found
 
     def linked(self, subject: str) -> tuple[tuple[str, str], ...]:
@@ -200,8 +206,10 @@ class Context:
     def missing(self) -> list[str]:
         """What is off because of what the folder does not hold, a sentence each."""
         off = [f"{name} is absent: {OFF_WITHOUT[name]}" for name in self.absent]
-        if self.protected_by_hash:
-            off.append("protected.csv names people by keyed hash: the service has no key yet, so these do not count as protected")
+        if self.protected_by_hash and not self.key:
+            off.append(
+                "protected.csv names people by keyed hash, and there is no context.protected_key_file: they do not count as protected"
+            )
         return off
 
 
