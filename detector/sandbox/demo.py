@@ -71,7 +71,7 @@ class Tour:
         if self._failed:
             raise self._failed[0]
         found, others = sorted(alerted & set(story.actors)), len(alerted - set(story.actors))
-        self._say(f"\nAlerted of the story's {len(story.actors)} employees: {', '.join(found) or 'none'}; of all others: {others or 'none'}.")
+        self._say(f"\nAlerted of the story's {len(story.actors)} employees: {', '.join(found) or 'none'}; of others: {others or 'none'}.")
         self._say(f"Left in {self._folder}: settings, context, history, model.")
         return 0 if found or interrupted else 1
 
