@@ -51,6 +51,8 @@ class Task:
     """The committed offset: before it, outputs have been delivered already."""
     mark: Mark | None = None
     """To be restored when the state arrives at `live_from`."""
+    marked: bool = True
+    """False while nothing was ever committed, so that a restart would not know when the partition was first taken."""
 
     @property
     def restoring(self) -> bool:
@@ -90,7 +92,7 @@ def take_over(
     yet; `pipeline` makes one from that time on. Read on from its `position`.
     """
     if committed is None:
-        return Task(partition, pipeline(starts), first, first)
+        return Task(partition, pipeline(starts), first, first, marked=False)
     offset, mark = committed[0], read_mark(committed[1], partition)
     if kept is not None and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start:
         return Task(partition, kept.pipeline, max(kept.position, first), max(offset, first), mark)

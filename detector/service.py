@@ -19,6 +19,7 @@ from detector.core.dead_letters import dead_letter_record
 from detector.core.events import EventBatch, Records
 from detector.core.pipeline import Outcome, Pipeline
 from detector.errors import BrokerError
+from detector.metrics import Metrics
 from detector.restore import Task, take_over
 
 log = logging.getLogger("detector.service")
@@ -54,20 +55,6 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Figures(Protocol):
-    """What the service tells its metrics."""
-
-    def batch(self, seconds: float, events: int, late: int = 0, dead_letters: Mapping[str, int] = {}) -> None: ...
-    def transaction(self, seconds: float) -> None: ...
-    def alert(self, severity: str, seconds: float) -> None: ...
-    def doubt(self, phase: str) -> None: ...
-    def rebalance(self, partitions: int) -> None: ...
-    def consumer_rebuilt(self) -> None: ...
-    def lag(self, records: int, seconds: float) -> None: ...
-    def restoring(self, partitions: int) -> None: ...
-    def keys(self, count: int) -> None: ...
-
-
 @dataclass(frozen=True)
 class Plan:
     """What the operator decides about this service. The first three are topics."""
@@ -96,7 +83,7 @@ class Service:
 
     def __init__(
         self, source: Callable[[], Source], sink: Sink, doubt: type[Exception], decode: Callable[[Records], EventBatch],
-        pipeline: Callable[[int], Pipeline], figures: Figures, plan: Plan,
+        pipeline: Callable[[int], Pipeline], figures: Metrics, plan: Plan,
     ) -> None:  # fmt: skip
         self._connect, self._sink, self._doubt, self._decode = source, sink, doubt, decode
         self._pipeline, self._figures, self._plan = pipeline, figures, plan
@@ -105,6 +92,7 @@ class Service:
         self._kept: dict[int, tuple[float, Task]] = {}
         self._looked = 0.0
         self._yielded: dict[int, float] = {}
+        self._joined = False
         self.tick = time.monotonic()
         """When the loop last turned, on the monotonic clock."""
         self.lag_seconds = 0.0
@@ -131,9 +119,8 @@ class Service:
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether every partition that this process holds is live, and what keeps it from being so."""
-        source, restoring = self._source, sorted(p for p, t in list(self._tasks.items()) if t.restoring)
-        why = [f"partition {p} is being restored" for p in restoring]
-        if source is None or source.membership() is None:
+        why = [f"partition {p} is being restored" for p, t in sorted(self._tasks.copy().items()) if t.restoring]
+        if not self._joined:
             why.append("not a stable member of the group")
         return not why, why
 
@@ -145,6 +132,8 @@ class Service:
         self._apply(self._source)
         began = time.perf_counter()
         delivery = self._process(runs)
+        if self._source.membership() is not None:
+            self._mark(delivery)
         if delivery.offsets:
             self._deliver(self._source, delivery, time.perf_counter() - began)
         self._look(self._source, runs)
@@ -168,6 +157,12 @@ class Service:
             delivery.messages += [(self._plan.dead_letters, *dead_letter_record(letter)) for letter in batch.dead]
         return delivery
 
+    def _mark(self, delivery: Delivery) -> None:
+        """Adds partitions of which nothing is committed yet: when their alerts begin must not wait for the first event."""
+        for p, task in self._tasks.items():
+            if not task.marked and p not in delivery.offsets:
+                delivery.began[p], delivery.offsets[p] = task.position, (task.position, task.metadata())
+
     def _deliver(self, source: Source, delivery: Delivery, seconds: float) -> None:
         """Until it is certain that the delivery happened, or that its partitions are somebody else's."""
         pause = FIRST_PAUSE
@@ -190,6 +185,8 @@ class Service:
                 break
         else:
             return
+        for p in delivery.offsets:
+            self._tasks[p].marked = True
         self._count(delivery, seconds)
         source.resume(self._tasks)
 
@@ -233,6 +230,7 @@ class Service:
                 self._take(source, partitions)
             self._figures.rebalance(len(self._tasks))
         self._figures.restoring(sum(t.restoring for t in self._tasks.values()))
+        self._joined = source.membership() is not None
 
     def _take(self, source: Source, partitions: Iterable[int]) -> None:
         committed, bounds = source.committed(partitions), source.bounds(partitions)
@@ -255,7 +253,7 @@ class Service:
         """Gives the partitions back. What is kept of them is used again where the committed offset allows it."""
         if self._source is not None:
             self._source.close(5.0)
-            self._source = None
+            self._source, self._joined = None, False
         for task in self._tasks.values():
             self._keep(task)
         self._tasks.clear()

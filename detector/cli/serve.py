@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from detector.cli.settings import Commands, command, context_of, kafka_settings, limits_of, read, setting
-from detector.errors import ConfigError
+from detector.cli.settings import Commands, command, context_of, kafka_settings, limits_of, read, setting, topics_of
+from detector.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from detector.service import Service
 
 log = logging.getLogger("detector.serve")
+
+DRAIN = 15.0
+"""Seconds to finish in after SIGTERM; a broker that does not answer can hold up a stop for longer."""
 
 EXAMPLES = """\
   detector serve
@@ -41,23 +44,18 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from detector import logs
-    from detector.core.views import EMPLOYEE
     from detector.endpoints import Endpoints
+    from detector.kafka.topics import check
     from detector.metrics import Metrics
-    from detector.registry import load_model
 
     config = read(args).config
     logs.configure(config.logs.level, sys.stderr)
     context = context_of(config)
     for line in context.missing():
         log.info("context: " + line)
-    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names)
-    chosen = config.detection.hypotheses
-    if chosen and set(chosen) != {h.name for h in model.hypotheses}:
-        raise ConfigError(
-            f"detection.hypotheses: model {model.version} is calibrated for {', '.join(h.name for h in model.hypotheses)}\n"
-            "leave the setting empty, or train a model with the chosen ones"
-        )
+    model = model_of(config)
+    if problems := check(kafka_settings(config), topics_of(config)):
+        raise BrokerError("\n".join(problems))
     metrics = Metrics()
     metrics.model(model.version, model.sha256)
     service = build(config, model, context, metrics)
@@ -76,6 +74,21 @@ def run(args: argparse.Namespace) -> int:
         endpoints.close()
     log.info("stopped")
     return 0
+
+
+def model_of(config: Config) -> Model:
+    """Raises ModelError, and ConfigError where the model is not for the hypotheses that were chosen."""
+    from detector.core.views import EMPLOYEE
+    from detector.registry import load_model
+
+    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names)
+    chosen = config.detection.hypotheses
+    if chosen and set(chosen) != {h.name for h in model.hypotheses}:
+        raise ConfigError(
+            f"detection.hypotheses: model {model.version} is calibrated for {', '.join(h.name for h in model.hypotheses)}\n"
+            "leave the setting empty, or train a model with the chosen ones"
+        )
+    return model
 
 
 def build(config: Config, model: Model, context: Context, metrics: Metrics) -> Service:
@@ -140,3 +153,11 @@ def _stop(service: Service) -> None:
     if service.stopping:
         os._exit(1)  # asked twice; safe, because only a commit counts
     service.stopping = True
+    end = threading.Timer(DRAIN, _give_up)
+    end.daemon = True
+    end.start()
+
+
+def _give_up() -> None:
+    log.error(f"not finished {DRAIN:g} s after being asked to stop; ending all the same")
+    os._exit(1)
