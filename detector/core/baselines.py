@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.core.events import ACTIONS
+
 Floats = NDArray[np.float64]
 
 COMPANY = ""
@@ -54,7 +56,7 @@ class Baselines:
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         return {
             "teams": np.array(self.teams),
-            "pair_resources": np.array([r for r, _ in self.pairs]),
+            "pair_resources": np.array([r for r, _ in self.pairs], np.str_),
             "pair_actions": np.array([a for _, a in self.pairs], np.int64),
             "pair_company": self.pair_company, "pair_team": self.pair_team, "hour_team": self.hour_team,
             "mean": self.mean, "spread": self.spread,
@@ -63,6 +65,9 @@ class Baselines:
     @staticmethod
     def from_arrays(arrays: Mapping[str, NDArray[Any]], accumulators: int) -> Baselines:
         """The inverse of `to_arrays`. Raises ValueError naming the array that cannot be right."""
+        for name, kind in (("teams", "U"), ("pair_resources", "U"), ("pair_actions", "i")):
+            if arrays[name].dtype.kind != kind or arrays[name].ndim != 1:
+                raise ValueError(f"{name}: found {arrays[name].dtype} of {arrays[name].shape}")
         teams = tuple(str(t) for t in arrays["teams"])
         pairs = tuple((str(r), int(a)) for r, a in zip(arrays["pair_resources"], arrays["pair_actions"], strict=True))
         shapes = {
@@ -71,8 +76,8 @@ class Baselines:
         }  # fmt: skip
         if not teams or teams[0] != COMPANY or len(set(teams)) != len(teams):
             raise ValueError("teams: must be distinct and begin with the whole company")
-        if len(pairs) > MAX_PAIRS or len(set(pairs)) != len(pairs):
-            raise ValueError(f"pairs: must be distinct and at most {MAX_PAIRS}")
+        if len(pairs) > MAX_PAIRS or len(set(pairs)) != len(pairs) or not all(0 <= a < len(ACTIONS) for _, a in pairs):
+            raise ValueError(f"pairs: must be distinct, at most {MAX_PAIRS}, and of known actions")
         for name, shape in shapes.items():
             a = arrays[name]
             if a.dtype != np.float64 or a.shape != shape or not np.isfinite(a).all():

@@ -122,11 +122,12 @@ def _checked(view: str, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any
     forest = PackedForest.from_arrays(part("forest"))
     if forest.features != len(catalogue.find("general").signals):
         raise ValueError(f"forest: has {forest.features} features")
-    if golden["features"].dtype != np.float32 or golden["features"].shape != (GOLDEN, len(names)):
-        raise ValueError(f"golden: expected float32 of {(GOLDEN, len(names))}")
+    features = golden["features"]
+    if features.dtype != np.float32 or features.shape != (GOLDEN, len(names)) or not np.isfinite(features).all():
+        raise ValueError(f"golden: expected finite float32 of {(GOLDEN, len(names))}")
     model = Model(
         view, names, on, Baselines.from_arrays(part("baselines"), accumulators.K), Tails.from_arrays(part("signal"), len(signals)), forest,
-        Tails.from_arrays(part("joined"), len(on)), Tails.from_arrays(part("total"), 1), golden["features"],
+        Tails.from_arrays(part("joined"), len(on)), Tails.from_arrays(part("total"), 1), features,
     )  # fmt: skip
     if not np.array_equal(model.rarities(model.golden).hypothesis, golden["rarity"]):
         raise ValueError("its golden vectors score otherwise than when it was trained")

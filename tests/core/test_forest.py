@@ -115,6 +115,7 @@ DAMAGES: list[tuple[str, Any]] = [
     ("feature", lambda a: a[:, :-1]),
     ("feature", lambda a: a[:-1]),
     ("threshold", lambda a: changed(a, np.nan)),
+    ("threshold", lambda a: changed(a, -np.inf)),
     ("threshold", lambda a: a.astype(np.float64)),
     ("threshold", lambda a: a[:-1]),
     ("path", lambda a: changed(a, np.inf)),

@@ -54,6 +54,9 @@ class PackedForest:
     def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> PackedForest:
         """Raises ValueError naming the array that cannot be right: a perfect tree has no cycles, so shapes and ranges are all there is."""
         feature, threshold, path = arrays["feature"], arrays["threshold"], arrays["path"]
+        for name, dtype in (("features", np.int64), ("normal", np.float64)):
+            if arrays[name].dtype != dtype or arrays[name].shape != (1,):
+                raise ValueError(f"{name}: expected one {np.dtype(dtype)}, found {arrays[name].dtype} of {arrays[name].shape}")
         features, normal = int(arrays["features"][0]), float(arrays["normal"][0])
         trees, leaves = path.shape if path.ndim == 2 else (0, 0)
         depth = leaves.bit_length() - 1
@@ -61,8 +64,8 @@ class PackedForest:
             raise ValueError(f"path: expected finite float64 (trees, 2^depth), found {path.dtype} of {path.shape}")
         if feature.dtype != np.int16 or feature.shape != (trees, leaves - 1) or ((feature < 0) | (feature >= features)).any():
             raise ValueError(f"feature: expected int16 of {(trees, leaves - 1)} in 0..{features - 1}")
-        if threshold.dtype != np.float32 or threshold.shape != feature.shape or np.isnan(threshold).any():
-            raise ValueError(f"threshold: expected float32 of {feature.shape} without NaN")
+        if threshold.dtype != np.float32 or threshold.shape != feature.shape or not (threshold > -np.inf).all():
+            raise ValueError(f"threshold: expected float32 of {feature.shape} over -inf")
         if not (np.isfinite(normal) and normal > 0):
             raise ValueError("normal: must be positive")
         return PackedForest(features, feature, threshold, path, normal)
