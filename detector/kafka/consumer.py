@@ -116,6 +116,9 @@ class Consumer:
             raise
         except Exception as error:  # whatever it is: polled again, this client could spin for ever
             raise broker_error(self._doing, self._settings, error) from error
+        if self._client._coordinator._join_task is not None:
+            # a rebalance that new metadata began is forgotten when it outlasts a poll: no member any more, and never again
+            self._client._coordinator.request_rejoin()
         self._membership = self._safe_membership()
         records = [join(items) for items in found.values()]
         if self._membership is None:

@@ -86,7 +86,7 @@ def stock(shared: Settings, topic: str, isolation: str, starts: dict[int, int]) 
 
 
 @pytest.mark.broker
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(RUN, min_size=1, max_size=3), topic=st.sampled_from(["columns", "columns-append"]))
 def test_columns_equal_stock_records_whatever_was_written(shared: Settings, runs: list[Any], topic: str) -> None:
     with Reader(shared, topic) as reader:
@@ -163,10 +163,12 @@ def test_every_private_member_that_is_relied_on_exists() -> None:
     for name in ("_sender", "_transaction_manager", "_closed", "_accumulator"):
         assert name in producer
     assert hasattr(KafkaProducer, "_unregister_cleanup") and hasattr(KafkaProducer, "_wait_on_metadata")
+    from kafka.coordinator.base import BaseCoordinator
     from kafka.net.manager import KafkaConnectionManager
     from kafka.producer.sender import Sender
     from kafka.producer.transaction_manager import TransactionManager, TransactionState
 
+    assert "_join_task" in BaseCoordinator.__init__.__code__.co_names and hasattr(BaseCoordinator, "request_rejoin")
     assert "_conns" in KafkaConnectionManager.__init__.__code__.co_names and hasattr(KafkaConnectionManager, "get_connection")
     assert hasattr(Sender, "force_close") and "_client" in Sender.__init__.__code__.co_names
     assert "_current_state" in TransactionManager.__init__.__code__.co_names and "READY" in TransactionState.__members__

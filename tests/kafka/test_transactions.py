@@ -254,7 +254,7 @@ def test_a_record_that_failed_is_a_doubt_and_nothing_happened(own: Broker, expos
     def begin_then_freeze() -> None:
         begin()
         producer.send(exposed.output, b"first").get(5)
-        impatient(producer)
+        producer._accumulator.config["delivery_timeout_ms"] = 400
         own.pause()
 
     producer.begin_transaction = begin_then_freeze
@@ -270,7 +270,7 @@ def test_a_record_that_failed_is_a_doubt_and_nothing_happened(own: Broker, expos
     believed.begin_transaction()
     believed.send(exposed.output, b"first").get(5)
     with thawed(own):
-        impatient(believed)
+        believed._accumulator.config["delivery_timeout_ms"] = 400
         own.pause()
         lost = believed.send(exposed.output, b"lost too")
         believed.flush()
@@ -279,10 +279,6 @@ def test_a_record_that_failed_is_a_doubt_and_nothing_happened(own: Broker, expos
     believed.commit_transaction()
     assert lost.failed() and exposed.committed(1) == 7, "it did not bite"
     discard(believed)
-
-
-def impatient(producer: KafkaProducer) -> None:
-    producer._accumulator.config["delivery_timeout_ms"] = 400
 
 
 @contextmanager
