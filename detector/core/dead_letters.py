@@ -14,13 +14,26 @@ REASONS = (
 )  # fmt: skip
 """Every reason for which a record is refused. The last is a bug of ours; the others are the decoder's."""
 
-_BYTES = ("key", "value", "headers")
+MOST = 2 << 20
+"""Bytes of the original that a dead letter holds at most. A compressed record can grow a thousandfold; what no broker takes would be sent
+again and again, and nothing behind it ever processed."""
+
+_BYTES = ("key", "headers", "value")
 
 
 def dead_letter_record(letter: DeadLetter) -> tuple[bytes, bytes]:
-    """Key `topic-partition` and value, a JSON object in ASCII; the original's bytes are base64 in it, and null where they were null."""
+    """Key `topic-partition` and value, a JSON object in ASCII; the original's bytes are base64 in it, and null where they were null.
+
+    Behind the first MOST bytes of key, headers and value, in this order, they are cut off, and the message says so.
+    """
     plain = {name: getattr(letter, name) for name in ("reason", "pointer", "message", "topic", "partition", "offset", "timestamp")}
-    coded = {name: None if part is None else base64.b64encode(part).decode() for name in _BYTES for part in (getattr(letter, name),)}
+    coded, left, size = {}, MOST, 0
+    for name in _BYTES:
+        part = getattr(letter, name)
+        coded[name] = None if part is None else base64.b64encode(part[:left]).decode()
+        left, size = left - len((part or b"")[:left]), size + len(part or b"")
+    if size > MOST:
+        plain["message"] += f"; of key, headers and value, {size} bytes, the first {MOST} are here"
     return f"{letter.topic}-{letter.partition}".encode(), json.dumps(plain | coded, separators=(",", ":")).encode()
 
 

@@ -1,0 +1,127 @@
+"""What must stand in the topics, computed from the input topic alone: the same pure functions, offline, with no service in between."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from harness import PARTITIONS, Stand, wait
+from kafka import KafkaConsumer, TopicPartition
+
+from detector.core.alerts import GENESIS, chain_hash
+from detector.core.context import Context
+from detector.core.dead_letters import dead_letter_record
+from detector.core.formats.native import Limits, decode
+from detector.core.pipeline import Pipeline, Policy
+from detector.core.strings import kafka_partitions
+from detector.core.views import EMPLOYEE
+from detector.files import read_context
+from detector.kafka.reader import Reader
+from detector.registry import load_model
+from detector.restore import Mark
+
+Outputs = dict[int, list[tuple[int, bytes]]]
+"""By partition of the input: (offset of the record that led to it, value), in order."""
+Committed = dict[int, tuple[int, Mark] | None]
+
+
+class Truth(NamedTuple):
+    alerts: Outputs
+    dead_letters: Outputs
+    records: int
+    events: int
+
+
+def truth(stand: Stand, starts: int) -> Truth:
+    """Of what is in the input topic now; each record is looked at once, and alone in its batch or not does not matter."""
+    said = {name: stand.sections.get(name, {}) for name in ("context", "models", "detection", "input")}
+    context = read_context(Path(said["context"]["folder"])) if said["context"] else Context.empty()
+    model = load_model(Path(said["models"]["registry"]), "champion", EMPLOYEE.name, EMPLOYEE.names)
+    policy = Policy(said["detection"].get("budget", 1.0), starts, round(said["input"].get("max_age", 86_400.0) * 1000))
+    tasks = {p: Pipeline(EMPLOYEE, model, context, policy, 100_000) for p in range(PARTITIONS)}
+    found = Truth({p: [] for p in tasks}, {p: [] for p in tasks}, 0, 0)
+    records = events = 0
+    with Reader(stand.settings, stand.events) as reader:
+        for run in reader.read():
+            batch, p = decode(run, Limits()), run.partition
+            records, events = records + len(run), events + len(batch)
+            found.dead_letters[p].extend((letter.offset, dead_letter_record(letter)[1]) for letter in batch.dead)
+            found.alerts[p].extend((_raised_by(value), value) for _, value in tasks[p].process(batch).alerts)
+    return found._replace(records=records, events=events)
+
+
+def _raised_by(alert: bytes) -> int:
+    return max(int(e["offset"]) for e in json.loads(alert)["evidence"])
+
+
+def delivered(stand: Stand, isolation: str = "read_committed") -> tuple[Outputs, Outputs]:
+    """Alerts and dead letters as they stand in their topics, in that order."""
+    alerts: Outputs = {p: [] for p in range(PARTITIONS)}
+    letters: Outputs = {p: [] for p in range(PARTITIONS)}
+    for value in (value for values in stand.read(stand.alerts, isolation).values() for value in values):
+        alerts[json.loads(value)["evidence"][0]["partition"]].append((_raised_by(value), value))
+    for value in (value for values in stand.read(stand.dead_letters, isolation).values() for value in values):
+        said = json.loads(value)
+        letters[said["partition"]].append((said["offset"], value))
+    return alerts, letters
+
+
+def committed(stand: Stand) -> Committed:
+    """The group's offsets with what their metadata says; those of a transaction that is not finished are not waited for."""
+    client = KafkaConsumer(**stand.settings, group_id=stand.group, enable_auto_commit=False)
+    try:
+        found: Committed = {}
+        for p in range(PARTITIONS):
+            at = client.committed(TopicPartition(stand.events, p), metadata=True)
+            found[p] = None if at is None or at.offset < 0 else (at.offset, msgspec.json.decode(at.metadata, type=Mark))
+        return found
+    finally:
+        client.close()
+
+
+def ends(stand: Stand, topic: str, isolation: str) -> dict[int, int]:
+    with Reader(stand.settings, topic, isolation) as reader:
+        return {place.partition: end for place, end in reader._ends("end").items()}
+
+
+def assert_delivered_up_to_the_committed_offsets(stand: Stand, expected: Truth) -> None:
+    """At any moment, however the service died: outputs of what is before the offset are there, once; of what is behind it, none."""
+
+    def together() -> bool:  # a commit that the broker has decided reaches the partitions one after the other
+        before = committed(stand)
+        found = delivered(stand)
+        return found == (_before(expected.alerts, before), _before(expected.dead_letters, before)) and committed(stand) == before
+
+    wait(together, 25.0, "outputs and committed offsets agree")
+
+
+def _before(outputs: Outputs, at: Committed) -> Outputs:
+    return {p: [output for output in outputs[p] if output[0] < (mark[0] if (mark := at[p]) else 0)] for p in outputs}
+
+
+def assert_exact(stand: Stand, expected: Truth) -> None:
+    """At the end: everything, once, in order, byte for byte, with an unbroken chain; and nothing is left open."""
+    alerts, letters = delivered(stand)
+    assert alerts == expected.alerts
+    assert letters == expected.dead_letters
+    at = committed(stand)
+    final = ends(stand, stand.events, "read_committed")
+    for p in range(PARTITIONS):
+        found, head = alerts[p], GENESIS
+        for seq, (_, value) in enumerate(found):
+            said = json.loads(value)
+            assert (said["seq"], said["prev_hash"]) == (seq, head)
+            head = chain_hash(value)
+        mark = at[p]
+        if mark is None:
+            assert final[p] == 0
+        else:
+            assert (mark[0], mark[1].seq, mark[1].head) == (final[p], len(found), head)
+    for topic in (stand.alerts, stand.dead_letters):
+        assert ends(stand, topic, "read_committed") == ends(stand, topic, "read_uncommitted"), "a transaction is left open"
+
+
+def home(actor: str) -> int:
+    return int(kafka_partitions([actor], PARTITIONS)[0])
