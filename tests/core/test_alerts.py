@@ -57,18 +57,13 @@ def expected(steps: list[Step]) -> list[str | None]:
 
 
 def story(seed: int) -> list[Step]:
-    rng = np.random.default_rng(seed)
-    times = NOON + np.cumsum(rng.choice([HOUR, 20 * HOUR, 3 * DAY, 3 * DAY + 1], 100, p=[0.84, 0.06, 0.05, 0.05]))
-    times -= rng.choice([0, 0, 0, 30 * HOUR], 100)
-    return [
-        (
-            int(t),
-            float(rng.choice([2, 2.1, 2.3, 2.35, 2.6, 3.1], p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1])),
-            int(rng.choice([1] * 10 + [2, 5])),
-            int(rng.choice([0, rng.integers(1, 25)], p=[0.6, 0.4])),
-        )
-        for t in times
-    ]
+    """Of few people, with quiet times, or (odd seeds) of many."""
+    rng, n = np.random.default_rng(seed), 100
+    often = np.array([0.84, 0.06, 0.05, 0.05]) if seed % 2 == 0 else np.array([0.97, 0.03, 0, 0])
+    times = NOON + np.cumsum(rng.choice([HOUR, 20 * HOUR, 3 * DAY, 3 * DAY + 1], n, p=often)) - rng.choice([0, 0, 0, 30 * HOUR], n)
+    rarity = rng.choice([2, 2.1, 2.3, 2.35, 2.6, 3.1], n, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1])
+    subject = rng.integers(1, 25, n) * (rng.random(n) < (0.9 if seed % 2 else 0.4))
+    return list(zip(times.tolist(), rarity.tolist(), rng.choice([1] * 10 + [2, 5], n).tolist(), subject.tolist(), strict=True))
 
 
 @settings(derandomize=True, deadline=None, max_examples=60, database=None)
