@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from detector.core.dead_letters import dead_letter_record
 from detector.core.events import EventBatch, Records
-from detector.core.pipeline import Outcome, Pipeline
+from detector.core.pipeline import Pipeline
+from detector.delivery import Delivery, Plan
 from detector.errors import BrokerError
 from detector.metrics import Metrics
 from detector.restore import Task, take_over
@@ -53,29 +51,6 @@ class Sink(Protocol):
     ) -> None: ...
     def settle(self, deadline: float) -> None: ...
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the operator decides about this service. The first three are topics."""
-
-    events: str
-    alerts: str
-    dead_letters: str
-    starts: int | None
-    """Ms; events before it raise no alert. None: the time at which a partition is taken for the first time ever."""
-    batch_limit: int
-    """Most events of a transaction."""
-
-
-@dataclass(slots=True)
-class Delivery:
-    """What one transaction is to hold: outputs of a batch, and for each of its partitions where it began and where it ends."""
-
-    messages: list[tuple[str, bytes | None, bytes]] = field(default_factory=list)
-    offsets: dict[int, tuple[int, str]] = field(default_factory=dict)
-    began: dict[int, int] = field(default_factory=dict)
-    done: list[tuple[EventBatch, Outcome]] = field(default_factory=list)
 
 
 class Service:
@@ -146,22 +121,17 @@ class Service:
             if task is None or not len(run):
                 continue
             began = max(task.position, task.live_from)
-            result = task.process(run, self._decode)
-            if result is None:
-                continue
-            delivery.done.append(result)
-            delivery.began[run.partition] = began
-            delivery.offsets[run.partition] = (task.position, task.metadata())
-            batch, outcome = result
-            delivery.messages += [(self._plan.alerts, (alert.actor or "").encode(), value) for alert, value in outcome.alerts]
-            delivery.messages += [(self._plan.dead_letters, *dead_letter_record(letter)) for letter in batch.dead]
+            for batch, outcome in task.process(run, self._decode):
+                delivery.add(batch, outcome, self._plan)
+            if task.position > began:
+                delivery.end(task, began)
         return delivery
 
     def _mark(self, delivery: Delivery) -> None:
         """Adds partitions of which nothing is committed yet: when their alerts begin must not wait for the first event."""
         for p, task in self._tasks.items():
             if not task.marked and p not in delivery.offsets:
-                delivery.began[p], delivery.offsets[p] = task.position, (task.position, task.metadata())
+                delivery.end(task, task.position)
 
     def _deliver(self, source: Source, delivery: Delivery, seconds: float) -> None:
         """Until it is certain that the delivery happened, or that its partitions are somebody else's."""
@@ -185,8 +155,8 @@ class Service:
                 break
         else:
             return
-        for p in delivery.offsets:
-            self._tasks[p].marked = True
+        for task in delivery.tasks.values():
+            task.marked = True
         self._count(delivery, seconds)
         source.resume(self._tasks)
 
@@ -196,9 +166,7 @@ class Service:
         stands = {p: None if at is None else at[0] for p, at in committed.items()}
         if all(stands[p] == to for p, (to, _) in delivery.offsets.items()):
             return True
-        gone = [
-            p for p, began in delivery.began.items() if stands[p] != began and not (stands[p] is None and self._tasks[p].live_from == began)
-        ]
+        gone = [p for p, began in delivery.began.items() if stands[p] != began and not (stands[p] is None and not delivery.tasks[p].marked)]
         if gone:
             raise BrokerError(f"partitions {gone} have moved on without this process; taking over anew")
         return False
@@ -212,7 +180,7 @@ class Service:
             for run in source.poll(POLL, self._plan.batch_limit):
                 source.seek(run.partition, int(run.offset[0]))
             self._apply(source)
-            if not self._tasks.keys() >= delivery.offsets.keys():
+            if any(self._tasks.get(p) is not task for p, task in delivery.tasks.items()):  # even if they came back since
                 raise BrokerError("partitions were taken away while their batch waited for delivery; taking over anew")
             if time.monotonic() >= end and (membership := source.membership()) is not None:
                 return membership
@@ -267,13 +235,9 @@ class Service:
 
     def _count(self, delivery: Delivery, seconds: float) -> None:
         now = time.time()
-        events, late = sum(len(b) for b, _ in delivery.done), sum(o.late for _, o in delivery.done)
-        self._figures.batch(seconds, events, late, Counter(letter.reason for b, _ in delivery.done for letter in b.dead))
-        for batch, outcome in delivery.done:
-            arrived = dict(zip(batch.offset.tolist(), batch.broker_time.tolist(), strict=True)) if outcome.alerts else {}
-            for alert, _ in outcome.alerts:
-                raised = max(e.offset for e in alert.evidence)
-                self._figures.alert(alert.severity, now - arrived.get(raised, now * 1000) / 1000)
+        self._figures.batch(seconds, delivery.events, delivery.late, delivery.refused)
+        for severity, arrived in delivery.raised:
+            self._figures.alert(severity, now - arrived / 1000)
 
     def _look(self, source: Source, runs: Sequence[Records]) -> None:
         """Now and then: how far behind this process is, and whether the client has silently stopped to read a partition."""

@@ -34,14 +34,14 @@ core.pipeline
 storage files kafka metrics endpoints logs
 registry
 restore training
-replay
+replay delivery
 service evaluation
 sandbox
 config
 cli
 """
 RANK = {f"detector.{name}": rank for rank, line in enumerate(ORDER.split("\n")) for name in line.split()}
-DRIVERS = {f"detector.{name}" for name in ("service", "restore", "replay", "training", "evaluation")}
+DRIVERS = {f"detector.{name}" for name in ("service", "delivery", "restore", "replay", "training", "evaluation")}
 WORLD = {f"detector.{name}" for name in ("kafka", "files", "storage")}  # drivers get these as arguments
 OWNERS = {
     "kafka": {"detector.kafka"},

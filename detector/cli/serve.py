@@ -97,9 +97,10 @@ def build(config: Config, model: Model, context: Context, metrics: Metrics) -> S
     from detector.core.formats.native import decode
     from detector.core.pipeline import Pipeline, Policy
     from detector.core.views import EMPLOYEE
+    from detector.delivery import Plan
     from detector.kafka.consumer import Consumer
     from detector.kafka.transactions import Doubt, Transactions
-    from detector.service import Plan, Service
+    from detector.service import Service
 
     settings, limits = kafka_settings(config), limits_of(config)
 
