@@ -21,7 +21,7 @@ from detector.sandbox.broker import Broker
 
 SOURCE = Path(__file__).parents[2] / ".." / "shared" / "data" / "bpic" / "bpic2012_events.csv.gz"
 SINCE = "2012-01-15T00:00:00Z"
-KILLS = 20
+KILLS = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
 PACE = 4000
 """Events a second at most: so that the kills meet work under way."""

@@ -1,0 +1,156 @@
+"""Outcomes that are not known: the broker dies or freezes amid transactions, a service freezes until it is given up. Nobody restarts the
+service, and in the end all is as if nothing had happened. Rows A3, A5, C1 and C3 of the fault catalogue, short.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Office
+from harness import Serving, Stand, wait
+from oracle import Truth, assert_exact, committed, truth
+
+from detector.sandbox.broker import Broker
+
+pytestmark = pytest.mark.broker
+SMALL = {"max_age": 1e10, "batch_limit": 10}
+"""So that the fault meets a transaction: hundreds of them follow each other."""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker that may be killed."""
+    with Broker(tmp_path_factory.mktemp("own")) as started:
+        yield started
+
+
+def laid_out(office: Office, own: Broker, folder: Path, unique) -> tuple[Stand, Truth]:
+    """All events are there already: work for the whole of the test."""
+    stand = office.stand(own, folder, unique, input=SMALL)
+    stand.feed(office.live)
+    return stand, truth(stand, office.starts)
+
+
+def at_work(service: Serving) -> None:
+    wait(lambda: service.metric("detector_events_total") > 200, 60, "it is at work")
+
+
+def finished(stand: Stand, expected: Truth, seconds: float) -> None:
+    def all_there() -> bool:
+        return sum(at[0] for at in committed(stand).values() if at) == expected.records
+
+    wait(all_there, seconds, "all is committed")
+    assert_exact(stand, expected)
+
+
+def under_way(stand: Stand, expected: Truth) -> bool:
+    return sum(at[0] for at in committed(stand).values() if at) < expected.records
+
+
+def test_a_broker_that_is_killed_and_returns_finds_the_service_going_on(office, own, tmp_path, unique):
+    stand, expected = laid_out(office, own, tmp_path, unique)
+    with Serving(stand) as service:
+        at_work(service)
+        own.kill()
+        wait(lambda: service.metric("detector_doubts_total") > 0, 20, "the service noticed")
+        own.start()
+        assert under_way(stand, expected), "the kill did not meet work under way"
+        finished(stand, expected, 60)
+        assert service.get("/livez")[0] == 200
+        assert service.stop() == 0
+
+
+def test_a_broker_that_froze_for_8_s_finds_the_service_going_on(office, own, tmp_path, unique):
+    stand, expected = laid_out(office, own, tmp_path, unique)
+    with Serving(stand) as service:
+        at_work(service)
+        own.pause()
+        try:
+            time.sleep(8)  # the length of the fault
+            assert service.get("/livez")[0] == 200
+        finally:
+            own.resume()
+        assert under_way(stand, expected), "the fault did not meet work under way"
+        finished(stand, expected, 60)
+        assert service.stop() == 0
+
+
+def test_a_service_that_wakes_up_after_it_was_given_up_delivers_nothing_twice(office, own, tmp_path, unique):
+    """Its batch is finished when it is frozen, its partitions are another's when it wakes."""
+    stand, expected = laid_out(office, own, tmp_path, unique)
+    with Serving(stand, 0) as zombie:
+        at_work(zombie)
+        zombie.process.send_signal(signal.SIGSTOP)
+        assert under_way(stand, expected), "the fault did not meet work under way"
+        with Serving(stand, 1) as other:
+            wait(lambda: other.metric("detector_events_total") > 0, 40, "the other took over")
+            zombie.process.send_signal(signal.SIGCONT)
+            finished(stand, expected, 60)
+            zombie.until_ready(30)
+            assert zombie.stop() == other.stop() == 0
+    assert_exact(stand, expected)
+
+
+def test_a_service_that_froze_alone_goes_on_when_it_wakes(office, own, tmp_path, unique):
+    stand, expected = laid_out(office, own, tmp_path, unique)
+    with Serving(stand) as service:
+        at_work(service)
+        service.process.send_signal(signal.SIGSTOP)
+        assert under_way(stand, expected), "the fault did not meet work under way"
+        time.sleep(8)  # longer than the session timeout of 6 s
+        service.process.send_signal(signal.SIGCONT)
+        finished(stand, expected, 60)
+        assert service.stop() == 0
+
+
+def test_asked_twice_it_ends_at_once_though_the_broker_does_not_answer(office, own, tmp_path, unique):
+    stand, expected = laid_out(office, own, tmp_path, unique)
+    with Serving(stand) as service:
+        at_work(service)
+        own.pause()
+        try:
+            time.sleep(1)  # by now it waits for an answer
+            service.process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)  # two signals at the same time are one
+            assert service.process.poll() is None
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(2) == 1
+        finally:
+            own.resume()
+    with Serving(stand) as service:
+        finished(stand, expected, 60)
+        assert service.stop() == 0
+
+
+def test_asked_once_it_ends_within_20_s_though_the_broker_does_not_answer(office, own, tmp_path, unique):
+    stand, expected = laid_out(office, own, tmp_path, unique)
+    with Serving(stand) as service:
+        at_work(service)
+        own.pause()
+        try:
+            time.sleep(1)  # by now it waits for an answer
+            service.process.send_signal(signal.SIGTERM)
+            assert service.process.wait(20) in (0, 1)
+        finally:
+            own.resume()
+    with Serving(stand) as service:
+        finished(stand, expected, 60)
+        assert service.stop() == 0
+
+
+def test_a_broker_that_is_not_there_at_the_start_does_not_hold_up_a_stop(office, own, tmp_path, unique):
+    stand = office.stand(own, tmp_path, unique)
+    own.pause()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "detector.cli", "serve", "--config", str(stand.config())], stderr=subprocess.DEVNULL
+        )
+        time.sleep(3)  # somewhere in its start
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    finally:
+        own.resume()
