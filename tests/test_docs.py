@@ -1,0 +1,167 @@
+"""What the documentation says is there is there, and what is there is documented."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from detector.cli import parser
+from detector.config.settings import Config
+from detector.core import hypotheses
+from detector.core.alerts import Alert
+from detector.core.context import OFF_WITHOUT
+from detector.core.dead_letters import REASONS
+from detector.errors import DetectorError
+from detector.kafka.topics import DESIGN
+from detector.metrics import COUNTERS, GAUGES, HISTOGRAMS
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "models/README.md", ROOT / "config/context/README.md"])
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def outside_code(text: str) -> str:
+    return re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+
+
+def links(text: str) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", outside_code(text)) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+
+
+def anchors(file: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.*)$", outside_code(file.read_text("utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"`", "", heading).strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_relative_link_and_picture_leads_somewhere(file: Path) -> None:
+    broken = []
+    for link in links(file.read_text("utf-8")):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (file.parent / path).resolve() if path else file
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    seen: set[Path] = set()
+    left = [ROOT / "README.md"]
+    while left:
+        file = left.pop()
+        if file in seen or file.suffix != ".md":
+            continue
+        seen.add(file)
+        left += [
+            (file.parent / link.partition("#")[0]).resolve() for link in links(file.read_text("utf-8")) if not re.match(r"[a-z]+:|#", link)
+        ]
+    assert not {str(file.relative_to(ROOT)) for file in DOCS.rglob("*.md")} - {str(file.relative_to(ROOT)) for file in seen}
+
+
+def allowed(meta: Any) -> str:
+    low = f"over {meta.gt}" if meta.gt is not None else f"from {meta.ge}" if meta.ge is not None else ""
+    return f"{low} to {meta.le}".strip() if meta.le is not None else low or ("not empty" if meta.min_length else "")
+
+
+def rows_of_settings() -> list[str]:
+    rows = []
+    for section, kind in get_type_hints(Config).items():
+        for key, annotation in get_type_hints(kind, include_extras=True).items():
+            meta = get_args(annotation)[1]
+            default = json.dumps(getattr(kind(), key), ensure_ascii=False)
+            rows.append(f"| `{section}.{key}` | `{default}` | {allowed(meta)} | {meta.description} |")
+    return rows
+
+
+def test_the_page_of_settings_says_of_every_key_what_the_code_says_and_names_no_other() -> None:
+    rows = [line for line in page("reference/configuration.md").splitlines() if re.match(r"\| `\w+\.\w+` \|", line)]
+    assert rows == rows_of_settings()
+
+
+def test_the_page_of_metrics_names_every_metric_and_no_other() -> None:
+    exposed = {f"{name}_total" for name in COUNTERS} | set(HISTOGRAMS) | set(GAUGES)
+    assert set(re.findall(r"^\| `(detector_\w+)` ", page("reference/metrics.md"), re.M)) == exposed
+
+
+def commands(parsers: argparse.ArgumentParser, path: str) -> Iterator[tuple[str, set[str]]]:
+    """(command, its flags); a family of verbs has none of its own."""
+    families = [action for action in parsers._actions if isinstance(action, argparse._SubParsersAction)]
+    for family in families:
+        for name, below in family.choices.items():
+            yield from commands(below, f"{path} {name}")
+    if not families:
+        yield path, {flag for action in parsers._actions for flag in action.option_strings if flag.startswith("--")} - {"--help"}
+
+
+def test_the_page_of_the_command_line_names_every_command_and_flag_and_no_other() -> None:
+    _, *sections = re.split(r"^### ", page("reference/cli.md"), flags=re.M)
+    said = {}
+    for section in sections:
+        title, _, text = section.partition("\n")
+        flags = set(re.findall(r"^\| `(--[a-z-]+)", re.split(r"^## ", text, flags=re.M)[0], re.M))
+        said[title.strip("` ")] = flags | ({"--config", "--set"} if "[settings](#settings)" in text else set())
+    assert said == dict(commands(parser(), "detector"))
+
+
+def test_every_reason_for_a_dead_letter_is_documented() -> None:
+    assert "reference/dead-letters.md" in {str(file.relative_to(DOCS)) for file in PAGES if file.is_relative_to(DOCS)}
+    said = page("reference/dead-letters.md") + page("reference/events.md")
+    assert [reason for reason in REASONS if f"`{reason}`" not in said] == []
+
+
+def test_every_hypothesis_is_explained_and_no_other() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", page("explanation/detection.md"), re.M)) == set(hypotheses.names())
+
+
+def test_every_member_of_an_alert_is_documented_and_no_other() -> None:
+    assert set(re.findall(r"^\| `(\w+)` \|", page("reference/alerts.md"), re.M)) == set(Alert.__struct_fields__)
+
+
+def test_every_file_of_the_context_is_documented_and_no_other() -> None:
+    assert set(re.findall(r"^\| `([\w.]+)` \|", page("reference/context.md"), re.M)) == set(OFF_WITHOUT)
+
+
+def test_every_exit_code_of_an_error_is_documented() -> None:
+    said = set(map(int, re.findall(r"^\| (\d+) \|", page("reference/exit-codes.md"), re.M)))
+    kinds = [DetectorError, *DetectorError.__subclasses__()]
+    assert {kind.exit_code for kind in kinds} | {0, 1, 2, 75, 130} == said
+
+
+def test_the_topics_in_use_are_documented_with_their_settings() -> None:
+    said = page("how-to/run-in-production.md")
+    for role in ("access-events", "alerts", "dead-letters"):
+        missing = [f"`{name}={value}`" for name, value in DESIGN[role].items() if f"`{name}={value}`" not in said]
+        assert not missing, role
+
+
+def test_what_the_readme_tells_to_make_can_be_made() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+    told = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text("utf-8")))
+    assert {"run", "test"} <= told <= targets
+
+
+def test_commands_shown_in_pages_are_commands() -> None:
+    known = {path for path, _ in commands(parser(), "detector")}
+    shown = [
+        (str(file.relative_to(ROOT)), line.strip())
+        for file in PAGES
+        for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", file.read_text("utf-8"), re.M | re.S)
+        for line in block.splitlines()
+        if re.match(r"\s*(\$ )?(\.venv/bin/)?detector ", line)
+    ]
+    wrong = [(file, line) for file, line in shown if not any(re.search(rf"{path}( |$)", line) for path in known)]
+    assert shown
+    assert not wrong
