@@ -165,3 +165,9 @@ def test_commands_shown_in_pages_are_commands() -> None:
     wrong = [(file, line) for file, line in shown if not any(re.search(rf"{path}( |$)", line) for path in known)]
     assert shown
     assert not wrong
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_what_is_shown_as_json_is_json(file: Path) -> None:
+    for block in re.findall(r"^```json\n(.*?)^```", file.read_text("utf-8"), re.M | re.S):
+        json.loads(block)
