@@ -61,5 +61,5 @@ def _reading(name: str, value: float, own_usual: float, team_usual: float) -> Re
 
 
 def _tidy(number: Any) -> Any:
-    """Four significant digits: more would claim a precision that is not there."""
-    return None if number is None else float(f"{number:.4g}")
+    """Four significant digits, four decimals: more would claim a precision that is not there, and JSON writers differ on 0.00001."""
+    return None if number is None else round(float(f"{number:.4g}"), 4)

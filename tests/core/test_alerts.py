@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import world
@@ -184,6 +185,22 @@ def test_a_chain_hash_does_not_depend_on_order_or_space() -> None:
     value = b'{"b": [1, {"d": 2, "c": "\xc3\xa9"}], "a": null}'
     assert alerts.chain_hash(value) == hashlib.sha256('{"a":null,"b":[1,{"c":"é","d":2}]}'.encode()).hexdigest()
     assert alerts.chain_hash(value) != alerts.chain_hash(value.replace(b"1", b"2"))
+
+
+def test_anybody_can_check_the_chain_with_any_json_library() -> None:
+    values = [value for _, value in world.pipeline().process(world.history()).alerts]
+    assert len(values) > 50
+    for value in values:
+        text = json.dumps(json.loads(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        assert alerts.chain_hash(value) == hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("number", "tidy"), [(None, None), (0.0, 0.0), (1.23456, 1.235), (98765.4, 98770.0), (0.00001, 0.0), (0.00012, 0.0001)]
+)
+def test_numbers_are_told_so_that_every_json_library_writes_them_alike(number: float | None, tidy: float | None) -> None:
+    assert attribution._tidy(number) == tidy
+    assert msgspec.json.encode(attribution._tidy(number)).decode() == json.dumps(tidy)
 
 
 @pytest.mark.parametrize("other", [("x", "t", 0, 1), ("v", "u", 0, 1), ("v", "t", 1, 1), ("v", "t", 0, 2)])
