@@ -190,7 +190,7 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
     (memory_is_bounded, duplicates, 'Column("recent_id", "uint32", (RING,))', 'Column("recent_id", "uint64", (2 * RING,))'),
     (clocks_do_not_matter, views, "time=batch.time, hour", "time=batch.broker_time, hour"),
     (clocks_do_not_matter, views, "hour=_hour(batch.time)", "hour=_hour(batch.broker_time)"),
-    (clocks_do_not_matter, tracking, "hashes, batch.time)", "hashes, batch.broker_time)"),
+    (clocks_do_not_matter, tracking, ", batch.time):", ", batch.broker_time):"),
     (clocks_do_not_matter, pipeline, "over = Over(int(batch.time[row])", "over = Over(int(batch.broker_time[row])"),
     (clocks_do_not_matter, pipeline, "late = batch.broker_time - batch.time >", "late = batch.time - batch.broker_time >"),
     (alerts_are_a_chain, pipeline, "self.seq + 1, alerts.chain_hash(value)", "self.seq + 1, self.head"),

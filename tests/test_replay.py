@@ -127,7 +127,7 @@ def test_evidence_is_found_under_partition_and_offset() -> None:
         ("range(0, len(batch), BATCH)", "range(0, len(batch) - BATCH, BATCH)"),
         ("np.flatnonzero(home == partition)", "np.flatnonzero(home == partition)[::-1]"),
         ("kafka_partitions(actor.values, partitions)", "np.arange(len(actor.values), dtype=np.int32) % partitions"),
-        ("_placed(some.take(rows), topic, partition,", "_placed(some.take(rows), topic, 0 * partition,"),
+        ("topic, partition, ends[partition]", "topic, 0 * partition, ends[partition]"),
     ],
 )
 def test_a_change_is_noticed(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
