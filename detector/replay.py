@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from detector.core.events import EventBatch
 from detector.core.pipeline import Outcome, Pipeline
@@ -37,10 +36,7 @@ def replay(batches: Iterable[EventBatch], pipeline: Callable[[], Pipeline], topi
             for partition, task in enumerate(tasks):
                 rows = np.flatnonzero(home == partition)
                 if len(rows):
-                    part = _placed(some.take(rows), topic, partition, ends[partition] + np.arange(len(rows), dtype=np.int64))
+                    part = some.take(rows).placed(topic, partition, ends[partition] + np.arange(len(rows), dtype=np.int64))
                     ends[partition] += len(rows)
                     yield Replayed(part, task.process(part))
 
-
-def _placed(batch: EventBatch, topic: str, partition: int, offset: NDArray[np.int64]) -> EventBatch:
-    return EventBatch(topic, partition, offset, batch.broker_time, batch.time, batch.rows)

@@ -15,7 +15,8 @@ ORDER = """
 errors
 core.strings
 core.events
-core.json_scan core.dead_letters
+core.rfc3339 core.dead_letters
+core.json_scan
 core.formats
 core.context
 core.state

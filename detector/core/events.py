@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -90,20 +91,22 @@ class DeadLetter:
 class EventBatch:
     """Access events of one partition in log order, as columns of length n.
 
-    Numbers are arrays; a string column is a `Coded` dictionary column, made when first asked for, because a view that does not look at
-    devices shall not pay for them. `rows` are the decoded events of a format: anything with the native event's attributes.
+    Numbers are arrays. A string member is a column of hashes, which a format may have made from the bytes already, or a `Coded` dictionary
+    column; either is made when first asked for. `rows` are the decoded events: anything with the native event's attributes.
     """
 
-    __slots__ = ("_coded", "broker_time", "dead", "offset", "partition", "rows", "time", "topic")
+    __slots__ = ("_coded", "_hashes", "broker_time", "dead", "offset", "partition", "rows", "time", "topic")
 
     def __init__(
-        self, topic: str, partition: int, offset: Ints, broker_time: Ints, time: Ints, rows: Sequence[Any], dead: Sequence[DeadLetter] = ()
-    ) -> None:
+        self, topic: str, partition: int, offset: Ints, broker_time: Ints, time: Ints, rows: Sequence[Any],
+        dead: Sequence[DeadLetter] = (), hashes: Mapping[str, NDArray[np.uint64]] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         assert len(offset) == len(time) == len(broker_time) == len(rows)
         self.topic, self.partition = topic, partition
         self.offset, self.broker_time, self.time = offset, broker_time, time
         self.rows, self.dead = rows, dead
         self._coded: dict[str, Coded] = {}
+        self._hashes = dict(hashes)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -116,10 +119,11 @@ class EventBatch:
         return found
 
     def hashes(self, name: str) -> NDArray[np.uint64]:
-        """Keyed hash of a string member, (n,), 0 where it is absent; for one that hardly repeats, where a dictionary would be no use."""
-        column = list(map(attrgetter(name), self.rows))
-        absent = np.fromiter((value is None for value in column), np.bool_, len(column))
-        return np.where(absent, np.uint64(0), hash_strings([value or "" for value in column]))
+        """Keyed hash of a string member, (n,), 0 where it is absent."""
+        found = self._hashes.get(name)
+        if found is None:
+            found = self._hashes[name] = hash_members(self.rows, name)
+        return found
 
     def numbers(self, name: str) -> Ints:
         """An integer member (`action`, `outcome`, `records`, `bytes`) as int64."""
@@ -128,4 +132,16 @@ class EventBatch:
     def take(self, rows: slice | NDArray[np.int64]) -> EventBatch:
         """Some of the events, in the given order. Dead letters stay behind: they have no place in the order of events."""
         some = self.rows[rows] if isinstance(rows, slice) else [self.rows[i] for i in rows.tolist()]
-        return EventBatch(self.topic, self.partition, self.offset[rows], self.broker_time[rows], self.time[rows], some)
+        hashes = {name: column[rows] for name, column in self._hashes.items()}
+        return EventBatch(self.topic, self.partition, self.offset[rows], self.broker_time[rows], self.time[rows], some, (), hashes)
+
+    def placed(self, topic: str, partition: int, offset: Ints) -> EventBatch:
+        """The same events at another place."""
+        return EventBatch(topic, partition, offset, self.broker_time, self.time, self.rows, self.dead, self._hashes)
+
+
+def hash_members(rows: Sequence[Any], name: str) -> NDArray[np.uint64]:
+    """Keyed hash of a string member of decoded events, (n,), 0 where it is absent."""
+    column = list(map(attrgetter(name), rows))
+    absent = np.fromiter((value is None for value in column), np.bool_, len(column))
+    return np.where(absent, np.uint64(0), hash_strings([value or "" for value in column]))

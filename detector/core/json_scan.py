@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.core.events import NO_TIME, Ints
+from detector.core.rfc3339 import rfc3339
 
 UNUSUAL, SOUND_IF_UTF8, SOUND, SOUND_IF_IT_ENDS = 0, 1, 2, 3
 """The last: sound if `valid_until` is a time, and the action one that ends."""
@@ -23,16 +24,28 @@ LAST_TIME = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 
 _LONGEST_WHOLE = 16
-_QUOTE, _BACKSLASH, _MINUS = ord('"'), ord("\\"), ord("-")
+_QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _ESCAPED, _NON_ASCII = 1, 0x80
 _TIME, _ACTOR, _LATITUDE, _LONGITUDE, _VALID_UNTIL = 1, 2, 4, 8, 16
+_SUBJECT, _RESOURCE, _TEAM, _PURPOSE, _EVENT_ID = 32, 64, 128, 256, 512
+LOCATED = ("actor", "subject", "resource", "actor_team", "purpose", "event_id")
+"""Members whose strings the scan locates, so that they need not become objects to be hashed."""
+ABSENT, ESCAPED = -1, -2
+"""Where a located member stops if it is not there, or is written with escapes and must be asked of the decoder."""
 _TIME_NAME, _ACTOR_NAME = int.from_bytes(b"time", "big"), int.from_bytes(b"actor", "big")
 _LATITUDE_NAME, _LONGITUDE_NAME = int.from_bytes(b"src_lat", "big"), int.from_bytes(b"src_lon", "big")
+_SUBJECT_NAME, _RESOURCE_NAME = int.from_bytes(b"subject", "big"), int.from_bytes(b"resource", "big")
+_PURPOSE_NAME, _EVENT_ID_NAME = int.from_bytes(b"purpose", "big"), int.from_bytes(b"event_id", "big")
+_TEAM_NAME = int.from_bytes(b"tor_team", "big") ^ int.from_bytes(b"ac", "big")  # folded
 _VALID_UNTIL_NAME = int.from_bytes(b"id_until", "big") ^ int.from_bytes(b"val", "big")  # folded
 
 
-def scan(data: bytes, value: Ints, key: Ints | None, timestamp: Ints, max_bytes: int, max_future: int) -> tuple[NDArray[np.uint8], Ints]:
-    """Verdict, uint8 (n,), and time in ms, int64 (n,), of each record. The time of an UNUSUAL one means nothing.
+def scan(
+    data: bytes, value: Ints, key: Ints | None, timestamp: Ints, max_bytes: int, max_future: int
+) -> tuple[NDArray[np.uint8], Ints, Ints]:
+    """Verdict, uint8 (n,), time in ms, int64 (n,), and positions of LOCATED, int64 (n, 6, 2), of each record.
+
+    Of an UNUSUAL one only the verdict means anything.
 
     `value` and `key` are positions (n, 2) in `data`; `key` is None where the source has no keys.
     """
@@ -46,17 +59,13 @@ def deepest(data: bytes) -> int:
     return int(_deepest(np.frombuffer(data, np.uint8)))
 
 
-def milliseconds(text: str) -> int:
-    """Milliseconds since 1970 UTC of an RFC 3339 time with an offset; NO_TIME where the text is none."""
-    data = np.frombuffer(text.encode(), np.uint8)
-    return int(_rfc3339(data, 0, len(data)))
-
-
 @nb.njit(cache=True)
 def _scan(
     data: NDArray[np.uint8], value: Ints, key: Ints, timestamp: Ints, max_bytes: int, max_future: int
-) -> tuple[NDArray[np.uint8], Ints]:
+) -> tuple[NDArray[np.uint8], Ints, Ints]:
     n = len(value)
+    located = np.zeros((n, len(LOCATED), 2), np.int64)
+    located[:, :, 1] = ABSENT
     verdict, time = np.full(n, UNUSUAL, np.uint8), np.full(n, NO_TIME, np.int64)
     seen = np.empty(MAX_MEMBERS, np.uint64)
     for row in range(n):
@@ -64,15 +73,15 @@ def _scan(
         key_start, key_stop = (0, -1) if len(key) == 0 else (key[row, 0], key[row, 1])
         if stop - start > max_bytes or (len(key) > 0 and key_stop <= key_start):
             continue
-        verdict[row], time[row] = _scan_object(data, start, stop, key_start, key_stop, seen)
+        verdict[row], time[row] = _scan_object(data, start, stop, key_start, key_stop, seen, located[row])
         if timestamp[row] > 0 and time[row] > timestamp[row] + max_future:
             verdict[row] = UNUSUAL
-    return verdict, time
+    return verdict, time, located
 
 
 @nb.njit(cache=True)
 def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
-    data: NDArray[np.uint8], at: int, stop: int, key_start: int, key_stop: int, seen: NDArray[np.uint64]
+    data: NDArray[np.uint8], at: int, stop: int, key_start: int, key_stop: int, seen: NDArray[np.uint64], located: Ints
 ) -> tuple[int, int]:
     """Verdict and time of one record."""
     depth, members, member, present, odd, time = 0, 0, 0, 0, 0, NO_TIME
@@ -90,8 +99,8 @@ def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
                     return UNUSUAL, NO_TIME
                 present |= member
             elif depth == 1 and member == _TIME:
-                time = _rfc3339(data, at, end)
-            elif depth == 1 and member == _ACTOR and key_stop >= 0 and (oddity & _ESCAPED or not _same(data, at, end, key_start, key_stop)):
+                time = rfc3339(data, at, end)
+            elif depth == 1 and not _locate(data, located, member, at, end, oddity, key_start, key_stop):
                 return UNUSUAL, NO_TIME
             at = end + 1
         elif c == ord(","):
@@ -181,7 +190,33 @@ def _name(data: NDArray[np.uint8], at: int, end: int, seen: NDArray[np.uint64], 
         return _LATITUDE, again
     if length == 7 and name == np.uint64(_LONGITUDE_NAME):
         return _LONGITUDE, again
-    return (_VALID_UNTIL if name == np.uint64(_VALID_UNTIL_NAME) else 0), again
+    return _other(data, end, name, length), again
+
+
+@nb.njit(cache=True)
+def _other(data: NDArray[np.uint8], end: int, name: np.uint64, length: int) -> int:
+    if length == 7:
+        return _SUBJECT if name == np.uint64(_SUBJECT_NAME) else _PURPOSE if name == np.uint64(_PURPOSE_NAME) else 0
+    if length == 8:
+        return _RESOURCE if name == np.uint64(_RESOURCE_NAME) else _EVENT_ID if name == np.uint64(_EVENT_ID_NAME) else 0
+    if length == 10 and name == np.uint64(_TEAM_NAME) and data[end - 2] == ord("a") and data[end - 1] == ord("m"):
+        return _TEAM  # with the last two bytes, the other eight follow from the folded ones
+    return _VALID_UNTIL if name == np.uint64(_VALID_UNTIL_NAME) else 0
+
+
+@nb.njit(cache=True)
+def _locate(data: NDArray[np.uint8], located: Ints, member: int, at: int, end: int, oddity: int, key_start: int, key_stop: int) -> bool:
+    """Notes where the string of a member is, if it is one of LOCATED. False for an actor that is not, letter for letter, the key."""
+    if member == _ACTOR and key_stop >= 0 and (oddity & _ESCAPED or not _same(data, at, end, key_start, key_stop)):
+        return False
+    if member != _ACTOR and member < _SUBJECT:
+        return True
+    column = 0 if member == _ACTOR else 1
+    while member > _SUBJECT:
+        member >>= 1
+        column += 1
+    located[column] = (at, ESCAPED if oddity & _ESCAPED else end)
+    return True
 
 
 @nb.njit(cache=True)
@@ -202,64 +237,3 @@ def _whole(data: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
         number = number * 10 + (data[at] - ord("0"))
         at += 1
     return (number if start < at < start + _LONGEST_WHOLE else NO_TIME), at
-
-
-@nb.njit(cache=True)
-def _digits(data: NDArray[np.uint8], at: int, count: int) -> int:
-    """`count` digits as a number; far below 0 where one of them is no digit."""
-    number = 0
-    for i in range(at, at + count):
-        number = number * 10 + (data[i] - ord("0")) if ord("0") <= data[i] <= ord("9") else -1_000_000
-    return number
-
-
-@nb.njit(cache=True)
-def _rfc3339(data: NDArray[np.uint8], at: int, end: int) -> int:
-    """Milliseconds since 1970 UTC of an RFC 3339 time with an offset, cut to the ms; NO_TIME where it is none.
-
-    Second 60, a leap second, is second 0 of the next minute.
-    """
-    if end - at < 20 or data[at + 4] != _MINUS or data[at + 7] != _MINUS or data[at + 13] != ord(":") or data[at + 16] != ord(":"):
-        return NO_TIME
-    year, month, day = _digits(data, at, 4), _digits(data, at + 5, 2), _digits(data, at + 8, 2)
-    hour, minute, second = _digits(data, at + 11, 2), _digits(data, at + 14, 2), _digits(data, at + 17, 2)
-    separated = data[at + 10] == ord("T") or data[at + 10] == ord("t") or data[at + 10] == ord(" ")
-    if year < 0 or not 1 <= month <= 12 or not 1 <= day <= _days(year, month) or not separated:
-        return NO_TIME
-    if not (0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 60):
-        return NO_TIME
-    at, millisecond = at + 19, 0
-    if data[at] == ord("."):
-        at, weight, first = at + 1, 100, at + 1
-        while at < end and ord("0") <= data[at] <= ord("9"):
-            millisecond += weight * (data[at] - ord("0"))
-            at, weight = at + 1, weight // 10
-        if at == first:
-            return NO_TIME
-    offset = _offset(data, at, end)
-    if offset == NO_TIME:
-        return NO_TIME
-    y = year - (month <= 2)  # years begin in March, so that the leap day is a year's last
-    days = 365 * y + y // 4 - y // 100 + y // 400 + (153 * ((month + 9) % 12) + 2) // 5 + day - 719_469
-    return (((days * 24 + hour) * 60 + minute - offset) * 60 + second) * 1000 + millisecond
-
-
-@nb.njit(cache=True)
-def _offset(data: NDArray[np.uint8], at: int, end: int) -> int:
-    """Minutes east of UTC: `Z` or `+hh:mm`, up to the end; else NO_TIME."""
-    if end - at == 1 and (data[at] == ord("Z") or data[at] == ord("z")):
-        return 0
-    if end - at != 6 or data[at + 3] != ord(":") or (data[at] != ord("+") and data[at] != _MINUS):
-        return NO_TIME
-    hour, minute = _digits(data, at + 1, 2), _digits(data, at + 4, 2)
-    if not (0 <= hour <= 23 and 0 <= minute <= 59):
-        return NO_TIME
-    return (hour * 60 + minute) * (-1 if data[at] == _MINUS else 1)
-
-
-@nb.njit(cache=True)
-def _days(year: int, month: int) -> int:
-    """Days of a month in the Gregorian calendar."""
-    if month == 2:
-        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
-    return 30 if month in (4, 6, 9, 11) else 31

@@ -49,10 +49,19 @@ def encode(column: Sequence[str | None]) -> Coded:
 
 def hash_strings(values: Sequence[str], key: bytes = HASH_KEY) -> NDArray[np.uint64]:
     """SipHash-2-4 of each string's UTF-8 bytes under a 16-byte key, uint64 (n,). Never 0, which means absent elsewhere (0 becomes 1)."""
+    return _siphash(*_joined(values), *_halves(key))
+
+
+def hash_spans(data: bytes, span: NDArray[np.int64], key: bytes = HASH_KEY) -> NDArray[np.uint64]:
+    """The same of UTF-8 strings that lie in `data`: (n, m, 2) positions -> (n, m) hashes, 0 where stop < start."""
+    return _siphash_spans(np.frombuffer(data, np.uint8), span, *_halves(key))
+
+
+def _halves(key: bytes) -> tuple[np.uint64, np.uint64]:
     if len(key) != 16:
         raise ValueError(f"a hash key has 16 bytes, not {len(key)}")
     k0, k1 = np.frombuffer(key, "<u8").astype(np.uint64)
-    return _siphash(*_joined(values), k0, k1)
+    return k0, k1
 
 
 def kafka_partitions(values: Sequence[str], partitions: int) -> NDArray[np.int32]:
@@ -89,25 +98,40 @@ def _sip_round(v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64) -> tu
 
 
 @nb.njit(cache=True)
+def _sip(data: NDArray[np.uint8], begin: int, length: int, k0: np.uint64, k1: np.uint64) -> np.uint64:
+    """Aumasson and Bernstein, SipHash: a fast short-input PRF (2012), with 2 and 4 rounds; 0 becomes 1."""
+    v0, v1 = k0 ^ np.uint64(0x736F6D6570736575), k1 ^ np.uint64(0x646F72616E646F6D)
+    v2, v3 = k0 ^ np.uint64(0x6C7967656E657261), k1 ^ np.uint64(0x7465646279746573)
+    for at in range(0, length + 1, 8):  # words of 8 bytes; the last one, perhaps empty, ends with the length
+        word = np.uint64(0) if at + 8 <= length else np.uint64(length & 255) << np.uint64(56)
+        for i in range(min(8, length - at)):
+            word |= np.uint64(data[begin + at + i]) << np.uint64(8 * i)
+        v3 ^= word
+        for _ in range(2):
+            v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
+        v0 ^= word
+    v2 ^= np.uint64(0xFF)
+    for _ in range(4):
+        v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
+    return max(v0 ^ v1 ^ v2 ^ v3, np.uint64(1))
+
+
+@nb.njit(cache=True)
 def _siphash(data: NDArray[np.uint8], ends: NDArray[np.int64], k0: np.uint64, k1: np.uint64) -> NDArray[np.uint64]:
-    """Aumasson and Bernstein, SipHash: a fast short-input PRF (2012), with 2 and 4 rounds."""
     out = np.empty(len(ends) - 1, np.uint64)
     for row in range(len(out)):
-        v0, v1 = k0 ^ np.uint64(0x736F6D6570736575), k1 ^ np.uint64(0x646F72616E646F6D)
-        v2, v3 = k0 ^ np.uint64(0x6C7967656E657261), k1 ^ np.uint64(0x7465646279746573)
-        begin, length = ends[row], ends[row + 1] - ends[row]
-        for at in range(0, length + 1, 8):  # words of 8 bytes; the last one, perhaps empty, ends with the length
-            word = np.uint64(0) if at + 8 <= length else np.uint64(length & 255) << np.uint64(56)
-            for i in range(min(8, length - at)):
-                word |= np.uint64(data[begin + at + i]) << np.uint64(8 * i)
-            v3 ^= word
-            for _ in range(2):
-                v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
-            v0 ^= word
-        v2 ^= np.uint64(0xFF)
-        for _ in range(4):
-            v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
-        out[row] = max(v0 ^ v1 ^ v2 ^ v3, np.uint64(1))
+        out[row] = _sip(data, ends[row], ends[row + 1] - ends[row], k0, k1)
+    return out
+
+
+@nb.njit(cache=True)
+def _siphash_spans(data: NDArray[np.uint8], span: NDArray[np.int64], k0: np.uint64, k1: np.uint64) -> NDArray[np.uint64]:
+    out = np.zeros(span.shape[:2], np.uint64)
+    for row in range(span.shape[0]):
+        for column in range(span.shape[1]):
+            start, stop = span[row, column]
+            if stop >= start:
+                out[row, column] = _sip(data, start, stop - start, k0, k1)
     return out
 
 

@@ -45,7 +45,7 @@ class Tracker:
         """Runs of events in log order; the caller must finish with one before asking for the next."""
         frame = self.framer.frame(batch)
         ids = batch.hashes("event_id")
-        for rows, slots in self.state.runs(batch.strings(self.view.key).hashes, batch.time):
+        for rows, slots in self.state.runs(batch.hashes(self.view.key), batch.time):
             fresh = np.flatnonzero(~duplicates.repeated(self.state, slots, ids[rows]))
             self.repeated += len(slots) - len(fresh)
             row = fresh + rows.start

@@ -12,8 +12,9 @@ import pytest
 from native_reference import COLUMNS, NOW, Refused, records_of, reference
 
 from detector.core.dead_letters import REASONS
-from detector.core.events import EventBatch, Records
+from detector.core.events import EventBatch, Records, hash_members
 from detector.core.formats.native import Limits, decode
+from detector.core.json_scan import LOCATED
 
 SEEDS: list[dict[str, Any]] = [
     {"time": NOW, "actor": "e1042", "action": "read", "resource": "user_profile"},
@@ -51,7 +52,7 @@ ODD: list[Any] = [
     "2026-13-01T00:00:00Z",
     "2026-03-02T09:60:00Z", "2026-03-02T09:14:61Z", "2026-03-02T09:14:07+24:00", "2026-03-02T09:14:07-23:59", " 2026-03-02T09:14:07Z",
 ]  # fmt: skip
-NAMES = [*COLUMNS, "unknown", "Time", "actor ", "src_latitude", "valid_unti1", ""]
+NAMES = [*COLUMNS, "unknown", "xbtor_texl", "Time", "actor ", "src_latitude", "valid_unti1", ""]
 
 
 def mutated(rng: random.Random) -> bytes:
@@ -115,6 +116,8 @@ def check(values: Sequence[bytes], keys: Sequence[bytes | None] | None, timestam
             assert {name: column(batch.rows[row], name) for name in COLUMNS} == expected, value
             assert batch.time[row] == expected["time"]
             assert batch.broker_time[row] == (timestamps[i] if timestamps[i] > 0 else expected["time"])
+    for name in LOCATED:
+        assert (batch.hashes(name) == hash_members(batch.rows, name)).all(), name
     assert list(accepted) == sorted(accepted) and list(refused) == sorted(refused)
     return records, batch
 

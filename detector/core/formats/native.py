@@ -10,9 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias
 import msgspec
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 
-from detector.core.events import ACTIONS, NO_TIME, OUTCOMES, DeadLetter, EventBatch, Records
-from detector.core.json_scan import LAST_TIME, MAX_DEPTH, SOUND_IF_IT_ENDS, SOUND_IF_UTF8, UNUSUAL, deepest, milliseconds, scan
+from detector.core.events import ACTIONS, NO_TIME, OUTCOMES, DeadLetter, EventBatch, Ints, Records, hash_members
+from detector.core.json_scan import (
+    ESCAPED,
+    LAST_TIME,
+    LOCATED,
+    MAX_DEPTH,
+    SOUND_IF_IT_ENDS,
+    SOUND_IF_UTF8,
+    UNUSUAL,
+    deepest,
+    scan,
+)
+from detector.core.rfc3339 import milliseconds
+from detector.core.strings import hash_spans
 
 _ACTION: dict[Any, int] = {name: code for code, name in enumerate(ACTIONS)}
 _OUTCOME: dict[Any, int] = {name: code for code, name in enumerate(OUTCOMES)}
@@ -82,7 +95,7 @@ class Refusal(NamedTuple):
 def decode(records: Records, limits: Limits) -> EventBatch:
     """Access events of `records`, and a dead letter for each record that is none. Raises nothing, whatever the bytes are."""
     data = records.data
-    verdict, time = scan(data, records.value, records.key, records.timestamp, limits.max_event_bytes, limits.max_future)
+    verdict, time, located = scan(data, records.value, records.key, records.timestamp, limits.max_event_bytes, limits.max_future)
     verdict[records.broken] = UNUSUAL
     fit, starts, stops, times = verdict.tolist(), records.value[:, 0].tolist(), records.value[:, 1].tolist(), time.tolist()
     events: list[NativeEvent] = []
@@ -108,9 +121,21 @@ def decode(records: Records, limits: Limits) -> EventBatch:
         else:
             events.append(found)
             time[row] = found.time
+            located[row, :, 1] = ESCAPED
     time, timestamp = time[kept], records.timestamp[kept]
     broker_time = np.where(timestamp > 0, timestamp, time)
-    return EventBatch(records.topic, records.partition, records.offset[kept], broker_time, time, events, dead)
+    hashes = _hashes(data, located[kept], events)
+    return EventBatch(records.topic, records.partition, records.offset[kept], broker_time, time, events, dead, hashes)
+
+
+def _hashes(data: bytes, located: Ints, events: list[NativeEvent]) -> dict[str, NDArray[np.uint64]]:
+    """Hashes of the members that the scan located: from the bytes where they stand as they are, else from the decoded event."""
+    hashes = hash_spans(data, located)
+    for column, name in enumerate(LOCATED):
+        rows = np.flatnonzero(located[:, column, 1] == ESCAPED)
+        if len(rows):
+            hashes[rows, column] = hash_members([events[row] for row in rows.tolist()], name)
+    return {name: np.ascontiguousarray(hashes[:, column]) for column, name in enumerate(LOCATED)}
 
 
 def _look(records: Records, row: int, limits: Limits) -> NativeEvent | Refusal:
