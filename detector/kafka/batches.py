@@ -180,6 +180,16 @@ def skip(at: Any, size: Any, stop: Any) -> Any:
 
 
 @nb.njit(cache=True, boundscheck=False)
+def locate(data: Any, at: Any, stop: Any, origin: Any, place: Any) -> Any:
+    """Note in `place` where the part whose size stands at `at` begins and stops (-1: it is null); the position behind it, or -1."""
+    size, at = varint(data, at, stop)
+    place[0] = origin + at
+    at = skip(at, size, stop)
+    place[1] = origin + at if size >= 0 else -1
+    return at
+
+
+@nb.njit(cache=True, boundscheck=False)
 def parse(  # noqa: PLR0913  the columns are out-parameters
     data: Any, origin: Any, base: Any, last_delta: Any, since: Any, fixed: bool, first: int, end: int,
     offset: Any, time: Any, key: Any, value: Any, headers: Any, broken: Any,
@@ -200,14 +210,8 @@ def parse(  # noqa: PLR0913  the columns are out-parameters
         stop = at + length
         later, p = varint(data, at + 1, stop)
         delta, p = varint(data, p, stop)
-        size, p = varint(data, p, stop)
-        key[row, 0] = origin + p
-        p = skip(p, size, stop)
-        key[row, 1] = origin + p if size >= 0 else -1
-        size, p = varint(data, p, stop)
-        value[row, 0] = origin + p
-        p = skip(p, size, stop)
-        value[row, 1] = origin + p if size >= 0 else -1
+        p = locate(data, p, stop, origin, key[row])
+        p = locate(data, p, stop, origin, value[row])
         headers[row, 0] = origin + p
         bad = not (0 <= p < stop and previous < delta <= last_delta)
         if bad:
