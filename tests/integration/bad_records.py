@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from harness import PARTITIONS
@@ -176,3 +178,18 @@ def header_bytes(headers: tuple[tuple[str, bytes], ...]) -> bytes:
         return varint(-1) if isinstance(part, Null) else varint(len(part)) + part
 
     return varint(len(headers)) + b"".join(sized(key.encode()) + sized(value) for key, value in headers)
+
+
+BAD: tuple[Callable[[int], bytes | None], ...] = (
+    lambda _: None, lambda i: b"no %d" % i, lambda i: event(records=-i - 1), lambda i: event(actor=i), lambda i: event(time="soon", x=i),
+    lambda i: b"\xff%d" % i, lambda i: event(event_id=f"{i}", actor="somebody else"),
+)  # fmt: skip
+
+
+def mixed(live: Iterable[tuple[bytes, bytes]], seed: int) -> Iterator[tuple[bytes, bytes | None]]:
+    """Good records, and bad ones among them: so many that hardly any transaction is without a dead letter."""
+    dice = random.Random(seed)
+    for number, (key, value) in enumerate(live):
+        if dice.random() < 0.5:
+            yield key, dice.choice(BAD)(number)
+        yield key, value

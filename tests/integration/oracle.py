@@ -109,18 +109,23 @@ def assert_exact(stand: Stand, expected: Truth) -> None:
     at = committed(stand)
     final = ends(stand, stand.events, "read_committed")
     for p in range(PARTITIONS):
-        found, head = alerts[p], GENESIS
-        for seq, (_, value) in enumerate(found):
-            said = json.loads(value)
-            assert (said["seq"], said["prev_hash"]) == (seq, head)
-            head = chain_hash(value)
-        mark = at[p]
+        head, mark = assert_chained([value for _, value in alerts[p]]), at[p]
         if mark is None:
             assert final[p] == 0
         else:
-            assert (mark[0], mark[1].seq, mark[1].head) == (final[p], len(found), head)
+            assert (mark[0], mark[1].seq, mark[1].head) == (final[p], len(alerts[p]), head)
     for topic in (stand.alerts, stand.dead_letters):
         assert ends(stand, topic, "read_committed") == ends(stand, topic, "read_uncommitted"), "a transaction is left open"
+
+
+def assert_chained(values: list[bytes]) -> str:
+    """Alerts of one partition: counted without a gap, each naming the one before. Gives the head of the chain."""
+    head = GENESIS
+    for seq, value in enumerate(values):
+        said = json.loads(value)
+        assert (said["seq"], said["prev_hash"]) == (seq, head)
+        head = chain_hash(value)
+    return head
 
 
 def home(actor: str) -> int:

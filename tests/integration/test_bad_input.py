@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pytest
-from bad_records import ALL, E1, E2, E3, E4, E5, E6, E7, E8, E9, Case, Null, event, header_bytes
-from conftest import Office
+from bad_records import ALL, E1, E2, E3, E4, E5, E6, E7, E8, E9, Case, Null, event, header_bytes, mixed
 from harness import Serving, Stand, wait
 from kafka import KafkaProducer
 from kafka.record.default_records import DefaultRecordBatchBuilder
+from office import Office
 from oracle import assert_delivered_up_to_the_committed_offsets, assert_exact, committed, delivered, ends, truth
 
 from detector.core.dead_letters import MOST, parse
@@ -159,24 +159,9 @@ def test_E_the_service_is_well_and_counted_each_record_once(mailed: Mailed):
     assert not [line for line in log if "traceback" in line or line["level"] in ("warning", "error")]
 
 
-BAD: tuple[Callable[[int], bytes | None], ...] = (
-    lambda _: None, lambda i: b"no %d" % i, lambda i: event(records=-i - 1), lambda i: event(actor=i), lambda i: event(time="soon", x=i),
-    lambda i: b"\xff%d" % i, lambda i: event(event_id=f"{i}", actor="somebody else"),
-)  # fmt: skip
-
-
-def mixed(office: Office) -> Iterator[tuple[bytes, bytes | None]]:
-    """The live days, and among them as many bad records as alerts are rare."""
-    dice = random.Random(SEED)
-    for number, (key, value) in enumerate(office.live):
-        if dice.random() < 0.3:
-            yield key, dice.choice(BAD)(number)
-        yield key, value
-
-
 def test_E_dead_letters_alerts_and_offsets_are_one_transaction_however_often_it_is_killed(office, broker, tmp_path, unique):
     stand = office.stand(broker, tmp_path, unique, input={"max_age": 1e10, "batch_limit": 20})
-    sent = stand.feed(mixed(office))
+    sent = stand.feed(mixed(office.live, SEED))
     expected = truth(stand, office.starts)
     assert expected.records == sent and sum(map(len, expected.dead_letters.values())) == sent - expected.events > 1000
     dice, kills = random.Random(SEED), 0

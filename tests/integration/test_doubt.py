@@ -1,5 +1,5 @@
 """Outcomes that are not known: the broker dies or freezes amid transactions, a service freezes until it is given up. Nobody restarts the
-service, and in the end all is as if nothing had happened. Rows A3, A5, C1 and C3 of the fault catalogue, short.
+service, and in the end all is as if nothing had happened. Rows A3, A5, C1, C3 and C4 of the fault catalogue, short.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Office
+from bad_records import mixed
 from harness import Serving, Stand, wait
+from office import Office
 from oracle import Truth, assert_exact, committed, truth
+from proxy import Proxy, with_second_door
 
 from detector.sandbox.broker import Broker
 
@@ -28,10 +30,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield started
 
 
-def laid_out(office: Office, own: Broker, folder: Path, unique) -> tuple[Stand, Truth]:
+def laid_out(office: Office, own: Broker, folder: Path, unique, events: int | None = None) -> tuple[Stand, Truth]:
     """All events are there already: work for the whole of the test."""
     stand = office.stand(own, folder, unique, input=SMALL)
-    stand.feed(office.live)
+    stand.feed(mixed(office.live[:events], 1))
     return stand, truth(stand, office.starts)
 
 
@@ -62,6 +64,23 @@ def test_a_broker_that_is_killed_and_returns_finds_the_service_going_on(office, 
         finished(stand, expected, 60)
         assert service.get("/livez")[0] == 200
         assert service.stop() == 0
+
+
+def test_every_end_of_a_transaction_that_got_lost_is_found_out(office, tmp_path, unique):
+    """C4: the connection ends before the broker has the request, or after it has done it; the client sees the same."""
+    broker = Broker(tmp_path / "broker")
+    named, real = with_second_door(broker)
+    proxy = Proxy(named, real, lambda n: {5: "lost before", 15: "lost after"}.get(n % 20, "pass"))  # type: ignore[arg-type]
+    with broker:
+        stand, expected = laid_out(office, broker, tmp_path, unique, 2000)
+        stand.sections["kafka"]["bootstrap_servers"] = [f"127.0.0.1:{named}"]
+        with Serving(stand) as service:
+            finished(stand, expected, 90)
+            doubts = service.metric("detector_doubts_total")
+            assert service.stop() == 0
+    proxy.close()
+    assert proxy.seen["lost before"] > 5 and proxy.seen["lost after"] > 5
+    assert doubts == proxy.seen["lost before"] + proxy.seen["lost after"]
 
 
 def test_a_broker_that_froze_for_8_s_finds_the_service_going_on(office, own, tmp_path, unique):
@@ -146,11 +165,9 @@ def test_a_broker_that_is_not_there_at_the_start_does_not_hold_up_a_stop(office,
     stand = office.stand(own, tmp_path, unique)
     own.pause()
     try:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "detector.cli", "serve", "--config", str(stand.config())], stderr=subprocess.DEVNULL
-        )
-        time.sleep(3)  # somewhere in its start
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+        with Serving(stand) as service:
+            time.sleep(3)  # somewhere in its start
+            service.process.send_signal(signal.SIGTERM)
+            service.process.wait(20)
     finally:
         own.resume()

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import Office
 from harness import PARTITIONS, Serving, Stand, detector, wait
-from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
-from oracle import Truth, assert_delivered_up_to_the_committed_offsets, assert_exact, committed, truth
+from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from office import Office
+from oracle import Truth, assert_chained, assert_delivered_up_to_the_committed_offsets, assert_exact, committed, ends, truth
 
 from detector.sandbox.broker import free_port
 
@@ -78,16 +78,11 @@ def _has_scored(service: Serving, least: int) -> bool:
 
 def finish(stand: Stand, expected: Truth, seconds: float = 60.0) -> None:
     """One more start that works off the rest; then all is exact."""
-    end = {p: at for p, at in enumerate(_ends(stand)) if at}
+    end = ends(stand, stand.events, "read_committed")
     with Serving(stand) as service:
-        wait(lambda: {p: at[0] for p, at in committed(stand).items() if at} == end, seconds, "all is committed")
+        wait(lambda: {p: at[0] if at else 0 for p, at in committed(stand).items()} == end, seconds, "all is committed")
         assert service.stop() == 0
     assert_exact(stand, expected)
-
-
-def _ends(stand: Stand) -> list[int]:
-    values = stand.read(stand.events)
-    return [len(values[p]) for p in range(PARTITIONS)]
 
 
 def test_events_before_alerts_start_alert_nothing_and_the_first_start_decides(office, broker, tmp_path, unique):
@@ -123,6 +118,29 @@ def test_by_default_alerts_start_with_the_first_start_ever(office, broker, tmp_p
         assert service.stop() == 0
     assert {p: at[1].alerts_start for p, at in committed(stand).items() if at} == first
     assert not any(stand.read(stand.alerts).values()), "these happened before the service was first started"
+
+
+def test_a_log_that_has_lost_its_beginning_is_read_from_where_it_begins(office, broker, tmp_path, unique):
+    stand, half = office.stand(broker, tmp_path, unique), len(office.live) // 2
+    stand.feed(office.live[:half])
+    delete(stand, 100)
+    finish(stand, truth(stand, office.starts))
+    told = stand.read(stand.alerts)
+    delete(stand, 300)
+    stand.feed(office.live[half:])
+    with Serving(stand) as service:
+        wait(lambda: service.metric("detector_events_total") >= len(office.live) - half, 60, "the second half is scored")
+        assert service.stop() == 0
+    for p, values in stand.read(stand.alerts).items():
+        assert values[: len(told[p])] == told[p] and len(values) > len(told[p])
+        assert_chained(values)
+
+
+def delete(stand: Stand, before: int) -> None:
+    """As retention does."""
+    admin = KafkaAdminClient(**stand.settings)
+    admin.delete_records({TopicPartition(stand.events, p): before for p in range(PARTITIONS)})
+    admin.close()
 
 
 def refused(stand: Stand, *more: str, seconds: float = 45.0, **options: Any) -> tuple[int, str]:
