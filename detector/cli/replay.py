@@ -25,9 +25,7 @@ EXAMPLES = """\
 def add(commands: Commands) -> None:
     p = command(commands, "replay", "play recorded events through the pipeline that `serve` runs, without Kafka", EXAMPLES)
     p.add_argument("--events", nargs="+", type=Path, required=True, metavar="FILE", help="NDJSON, .gz or .zst; several are one log")
-    p.add_argument(
-        "--from", type=moment, default=0, dest="since", metavar="TIME", help="alerts and scores start here; all build state"
-    )
+    p.add_argument("--from", type=moment, default=0, dest="since", metavar="TIME", help="alerts and scores start here; all build state")
     p.add_argument("--partitions", type=int, default=1, metavar="N", help="of the topic that the files stand for (default 1)")
     p.add_argument("--refresh", choices=["none"], default="none", help="none: the model stays as it is throughout")
     p.add_argument("--alerts", type=Path, required=True, metavar="FILE", help="NDJSON of alerts")

@@ -52,6 +52,16 @@ def add(commands: Commands) -> None:
     )
     shown.add_argument("--metrics-port", type=int, default=9108, metavar="N", help="default 9108")
     shown.set_defaults(run=demo)
+    loaded = command(
+        family, "load", "send recorded events to the topic of access events, each under its actor's key",
+        "  detector sandbox load history.ndjson.zst --bootstrap-servers 127.0.0.1:9092",
+    )  # fmt: skip
+    loaded.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON, .gz or .zst")
+    loaded.set_defaults(run=load)
+    told = command(family, "alerts", "print the alerts there are, each as a sentence with its reasons", "  detector sandbox alerts")
+    told.set_defaults(run=alerts)
+    for each in (loaded, told):
+        setting(each, "--bootstrap-servers", "kafka.bootstrap_servers", "HOST:PORT,...", "the brokers")
     _add_company(family)
     converted = command(
         family, "bpic", "turn a public process log (BPI Challenge 2012, 2013, receipt) into access events",
@@ -96,6 +106,30 @@ def demo(args: argparse.Namespace) -> int:
     shutil.rmtree(args.folder, ignore_errors=True)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     return Tour(args.folder, say, colour, args.metrics_port).run(args.seconds)
+
+
+def load(args: argparse.Namespace) -> int:
+    from detector.files import read_events
+    from detector.kafka.producer import Producer
+    from detector.sandbox.demo import send
+
+    config = read(args).config
+    with Progress("sending", "B") as bar, Producer(kafka_settings(config)) as producer:
+        sent = sum(send(records, producer, config.topics.events) for records in read_events(args.files, bar.update))
+        producer.flush(60.0)
+    say(f"{config.topics.events}: {sent:,} events sent")
+    return 0
+
+
+def alerts(args: argparse.Namespace) -> int:
+    from detector.kafka.reader import Reader
+    from detector.sandbox.demo import alerts_of, sentence
+
+    config = read(args).config
+    with Reader(kafka_settings(config), config.topics.alerts) as reader:
+        for alert in alerts_of(reader):
+            say(sentence(alert, sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    return 0
 
 
 def up(args: argparse.Namespace) -> int:
@@ -155,10 +189,10 @@ def company(args: argparse.Namespace) -> int:
     unknown = [name for name in args.incident if name not in INCIDENTS]
     if unknown:
         raise ConfigError(f"there is no incident '{unknown[0]}'; there are {', '.join(INCIDENTS)}")
+    now = time.time_ns() // 1_000_000
+    begins = args.end if args.end is not None else now - AT_A_RATE if args.rate else live_start(now, args.speed or 1.0)
     try:
-        made = Company(
-            args.employees, args.seed, end=live_start(int(time.time() * 1000), args.speed or 1.0) if args.end is None else args.end
-        )
+        made = Company(args.employees, args.seed, end=begins)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     for name in args.incident:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.cli.output import note, say
 from detector.cli.progress import Progress
 from detector.cli.settings import Commands, command, context_of, limits_of, moment, read, setting
+from detector.errors import ConfigError
 
 if TYPE_CHECKING:
+    from detector.core.context import Context
     from detector.core.events import EventBatch
     from detector.core.formats.native import Limits
 
@@ -29,9 +31,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--events", nargs="+", type=Path, required=True, metavar="FILE", help="NDJSON, .gz or .zst, in order of time")
     p.add_argument("--until", type=moment, metavar="TIME", help="learn only from events before it (RFC 3339 or ms)")
     p.add_argument("--out", type=Path, required=True, metavar="DIR", help="the registry; the first version in it becomes the champion")
-    p.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="processes; one for now, and the result never depends on it"
-    )
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one for now, and the result never depends on it")
     p.add_argument("--seed", type=int, default=FOREST_SEED, help=f"of the forest's random choices (default {FOREST_SEED})")
     setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
     setting(p, "--hypotheses", "detection.hypotheses", "NAME,...", "those to use; default: all")
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     config = read(args).config
     context, limits = context_of(config), limits_of(config)
     refused: Counter[str] = Counter()
-    names = config.detection.hypotheses or hypotheses.names()
+    names = _chosen(config.detection.hypotheses or hypotheses.names(), context)
     passes = iter(("counting", "learning"))
     model, report = training.train(
         lambda: decoded(args.events, limits, next(passes), refused), EMPLOYEE, names, context, args.until, args.seed, max_keys=10_000_000
@@ -59,6 +59,21 @@ def run(args: argparse.Namespace) -> int:
     say(f"  {report.repeated:,} repeated events counted once; hypotheses: {', '.join(names)}")
     note_refused(refused, passes=2)
     return 0
+
+
+def _chosen(names: Sequence[str], context: Context) -> tuple[str, ...]:
+    """The hypotheses to train: those that can see anything with the context there is."""
+    from detector.core import hypotheses
+
+    unknown = [name for name in names if name not in hypotheses.names()]
+    if unknown:
+        raise ConfigError(f"detection.hypotheses: there is no '{unknown[0]}'; there are {', '.join(hypotheses.names())}")
+    blind = {name: needs for name in names if (needs := hypotheses.find(name).needs) and set(needs) <= set(context.absent)}
+    for name, needs in blind.items():
+        note(f"hypothesis {name} is off: it needs {' or '.join(needs)}")
+    if not (seeing := tuple(name for name in names if name not in blind)):
+        raise ConfigError("detection.hypotheses: none of those chosen can see anything with this context; add `general`, say")
+    return seeing
 
 
 def decoded(paths: list[Path], limits: Limits, doing: str, refused: Counter[str]) -> Iterator[EventBatch]:

@@ -65,7 +65,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = {}, flags: Mappi
             said.put(section, key, environ[name], name, True)
     for name, value in flags.items():
         section, _, key = name.partition(".")
-        said.put(section, key, value, f"flag {name}", True)
+        said.put(section, key, value, "command line", True)
     sections: dict[str, dict[str, Any]] = {}
     for (section, key), (value, origin, text) in said.values.items():
         try:

@@ -10,9 +10,9 @@ from detector.core.events import DeadLetter
 REASONS = (
     "malformed-record", "null-value", "empty-value", "too-large", "not-utf8", "too-deep", "not-json", "not-an-object", "duplicate-member",
     "missing-member", "unexpected-member", "wrong-type", "out-of-range", "unknown-value", "bad-time", "no-key", "key-mismatch",
-    "too-far-in-future", "processing-error",
+    "too-far-in-future",
 )  # fmt: skip
-"""Every reason for which a record is refused. The last is a bug of ours; the others are the decoder's."""
+"""Every reason for which a record is refused."""
 
 MOST = 2 << 20
 """Bytes of the original that a dead letter holds at most. A compressed record can grow a thousandfold; what no broker takes would be sent

@@ -19,7 +19,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from detector.core.events import Records
 from detector.errors import BrokerError, DetectorError
+from detector.files import read_events
 from detector.kafka.producer import Producer
 from detector.kafka.reader import Reader
 from detector.kafka.security import client_settings
@@ -35,6 +39,13 @@ STOP = 25.0
 SEVERITY = {"low": "\x1b[36m", "medium": "\x1b[33m", "high": "\x1b[31m", "critical": "\x1b[1;31m"}
 
 Say = Callable[[str], None]
+
+
+class _Keyed(msgspec.Struct):
+    actor: str = ""
+
+
+_ACTOR = msgspec.json.Decoder(_Keyed).decode
 
 
 class Tour:
@@ -61,7 +72,7 @@ class Tour:
                 self._say(f"Planted: {len(story.actors)} internal auditors look up journalists and colleagues, a few each. Alerts:\n")
                 end = time.monotonic() + seconds if seconds else float("inf")
                 while time.monotonic() < end and not self._failed:
-                    for alert in _alerts(reader):
+                    for alert in alerts_of(reader):
                         alerted.add(alert["actor"])
                         self._say(sentence(alert, self._colour))
                     time.sleep(0.3)
@@ -164,14 +175,25 @@ class Tour:
 
 
 def _load(history: Path, settings: dict[str, Any]) -> None:
-    with Producer(settings) as producer, history.open("rb") as lines:
-        for line in lines:
-            value = line.rstrip(b"\n")
-            producer.send("access-events", json.loads(value)["actor"].encode(), value)
+    with Producer(settings) as producer:
+        for records in read_events([history]):
+            send(records, producer, "access-events")
         producer.flush(60.0)
 
 
-def _alerts(reader: Reader) -> Iterator[dict[str, Any]]:
+def send(records: Records, producer: Producer, topic: str) -> int:
+    """Sends recorded events as they are, each under its actor's key; those without an actor under none. Returns how many."""
+    for row in range(len(records)):
+        value = records.part(records.value, row) or b""
+        try:
+            actor = _ACTOR(value).actor
+        except msgspec.MsgspecError:
+            actor = ""
+        producer.send(topic, actor.encode() or None, value)
+    return len(records)
+
+
+def alerts_of(reader: Reader) -> Iterator[dict[str, Any]]:
     for records in reader.read():
         for row in range(len(records)):
             alert = json.loads(records.part(records.value, row) or b"{}")

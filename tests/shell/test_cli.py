@@ -141,7 +141,7 @@ def test_config_check_tells_all_that_is_wrong_with_what_the_settings_point_to(ru
 def test_config_show_names_origins_for_people_and_programs(run: Run) -> None:
     done = run("config", "show", "--json", "--set", "metrics.port=7", DETECTOR__LOGS__LEVEL="debug")
     shown = {entry["key"]: (entry["value"], entry["origin"]) for entry in json.loads(done.stdout)}
-    assert shown["metrics.port"] == (7, "flag metrics.port") and shown["logs.level"] == ("debug", "DETECTOR__LOGS__LEVEL")
+    assert shown["metrics.port"] == (7, "command line") and shown["logs.level"] == ("debug", "DETECTOR__LOGS__LEVEL")
     assert shown["group.id"] == ("detector", "default")
     assert "DETECTOR__LOGS__LEVEL" in run("config", "show", DETECTOR__LOGS__LEVEL="debug").stdout
 

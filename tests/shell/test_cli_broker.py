@@ -75,6 +75,33 @@ def test_the_company_sends_its_events_keyed_by_actor(detector: Run, broker: Brok
     assert "was stamped" in detector("doctor").stdout
 
 
+def test_recorded_events_are_sent_as_they_are_under_their_actors_key(detector: Run, broker: Broker, tmp_path: Path) -> None:
+    lines = [b'{"time":1,"actor":"e1","action":"read","resource":"r"}', b"not an event", rb'{"actor":"\u00fc2"}']
+    (tmp_path / "events.ndjson").write_bytes(b"\n".join(lines))
+    detector("topics", "create")
+    sent = detector("sandbox", "load", "events.ndjson")
+    assert sent.returncode == 0 and "3 events sent" in sent.stdout, sent.stderr
+    found = []
+    with Reader({"bootstrap_servers": broker.bootstrap}, detector.names["DETECTOR__TOPICS__EVENTS"]) as reader:  # type: ignore[attr-defined]
+        for records in reader.read():
+            found += [(records.part(records.key, row), records.part(records.value, row)) for row in range(len(records))]
+    assert sorted(found, key=str) == sorted([(b"e1", lines[0]), (None, lines[1]), ("ü2".encode(), lines[2])], key=str)
+
+
+def test_alerts_are_told_as_sentences(detector: Run, broker: Broker) -> None:
+    detector("topics", "create")
+    alert = {
+        "kind": "employee", "time": 1_772_442_847_123, "severity": "high", "actor": "e1", "team": None, "rarity": 3.5,
+        "reasons": [{"hypothesis": "export", "share": 0.7, "text": "exported a lot"}],
+    }  # fmt: skip
+    with Producer({"bootstrap_servers": broker.bootstrap}) as producer:
+        producer.send(detector.names["DETECTOR__TOPICS__ALERTS"], b"e1", json.dumps(alert).encode())  # type: ignore[attr-defined]
+        producer.flush(10)
+    told = detector("sandbox", "alerts").stdout
+    assert "HIGH     Mon 02 Mar 09:14 UTC  e1 (team unknown): as unusual as one employee-day in 3,160" in told
+    assert " 70%  exported a lot" in told
+
+
 def test_a_detached_sandbox_is_up_once_and_goes_down(tmp_path: Path) -> None:
     def sandbox(*words: str) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "detector.cli", "sandbox", *words, "--folder", str(tmp_path / "box"))

@@ -42,7 +42,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file_and_that_over_the
     config = loaded.config
     assert (config.metrics.port, config.group.id, config.metrics.host, config.detection.budget) == (3, "env", "127.0.0.2", 1.0)
     origins = [loaded.origins[key] for key in ("metrics.port", "group.id", "metrics.host", "detection.budget")]
-    assert origins == ["flag metrics.port", "DETECTOR__GROUP__ID", str(file), "default"]
+    assert origins == ["command line", "DETECTOR__GROUP__ID", str(file), "default"]
 
 
 @pytest.mark.parametrize(
