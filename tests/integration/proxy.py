@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,8 @@ from detector.sandbox.broker import Broker, free_port
 Fate = Literal["pass", "lost before", "lost after"]
 """Of a request: answered; or its connection ends before the broker gets it, or after the broker has done it."""
 END_TXN = 26
+QUIET = 0.3
+"""Seconds after a loss in which new connections wait: else the client asks again at once, and all it lost was a moment."""
 
 
 class Proxy:
@@ -23,6 +26,7 @@ class Proxy:
     def __init__(self, port: int, target: int, fate: Callable[[int], Fate]) -> None:
         self._target, self._fate = target, fate
         self._listener = socket.create_server(("127.0.0.1", port))
+        self._quiet_until = 0.0
         self.seen: Counter[Fate] = Counter()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -33,6 +37,8 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._listener.accept()
+                while time.monotonic() < self._quiet_until:
+                    time.sleep(0.01)
                 broker = socket.create_connection(("127.0.0.1", self._target))
                 lost = threading.Event()
                 for work in (self._requests, self._answers):
@@ -50,6 +56,8 @@ class Proxy:
             if request[4:6] == struct.pack(">h", END_TXN):
                 fate = self._fate(self.seen.total())
                 self.seen[fate] += 1
+                if fate != "pass":
+                    self._quiet_until = time.monotonic() + QUIET
                 if fate == "lost before":
                     return
                 if fate == "lost after":
