@@ -109,9 +109,7 @@ def resolve(registry: Path, which: str) -> str:
             raise ModelError(f"{registry}: there is no version {which}\n`detector models list` shows those there are")
         return which
     if which not in ALIASES:
-        raise ModelError(
-            f"'{which}' is no version (12 hex digits) and no alias\ntake one of `detector models list`"
-        )
+        raise ModelError(f"'{which}' is no version (12 hex digits) and no alias\ntake one of `detector models list`")
     if not (registry / which).exists():
         raise ModelError(f"{registry}: has no {which}\ntrain a model into it (`detector train --out {registry}`), or promote one")
     version = _read(registry / which, 64).decode("ascii", "replace").strip()

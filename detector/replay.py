@@ -39,4 +39,3 @@ def replay(batches: Iterable[EventBatch], pipeline: Callable[[], Pipeline], topi
                     part = some.take(rows).placed(topic, partition, ends[partition] + np.arange(len(rows), dtype=np.int64))
                     ends[partition] += len(rows)
                     yield Replayed(part, task.process(part))
-
