@@ -104,9 +104,9 @@ class Service:
         if self._source is None:
             self._source = self._connect()
         runs = self._source.poll(POLL, self._plan.batch_limit)
-        self._apply(self._source)
+        taken = self._apply(self._source)
         began = time.perf_counter()
-        delivery = self._process(runs)
+        delivery = self._process([run for run in runs if run.partition not in taken])  # read before its task knew where to begin
         if self._source.membership() is not None:
             self._mark(delivery)
         if delivery.offsets:
@@ -187,8 +187,9 @@ class Service:
             if self.stopping:
                 return source.membership()
 
-    def _apply(self, source: Source) -> None:
-        """What became of the partitions since the last poll."""
+    def _apply(self, source: Source) -> set[int]:
+        """What became of the partitions since the last poll. Returns those that were taken, and are to be read from elsewhere now."""
+        taken: set[int] = set()
         for what, partitions in source.changes():
             log.info("partitions " + what, extra={"partitions": sorted(partitions)})
             for p in partitions:
@@ -196,9 +197,11 @@ class Service:
                     self._keep(task)
             if what == "assigned":
                 self._take(source, partitions)
+                taken |= partitions
             self._figures.rebalance(len(self._tasks))
         self._figures.restoring(sum(t.restoring for t in self._tasks.values()))
         self._joined = source.membership() is not None
+        return taken
 
     def _take(self, source: Source, partitions: Iterable[int]) -> None:
         committed, bounds = source.committed(partitions), source.bounds(partitions)
