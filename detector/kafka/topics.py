@@ -12,8 +12,8 @@ from kafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionError, 
 
 from detector.kafka.clients import broker_error, connect
 
-HOUR, DAY = 3_600_000, 86_400_000
-KEEP, COMPACT = {"cleanup.policy": "delete"}, {"cleanup.policy": "compact", "segment.ms": str(HOUR)}
+DAY = 86_400_000
+KEEP = {"cleanup.policy": "delete"}
 
 
 def _days(days: int) -> dict[str, str]:
@@ -23,18 +23,10 @@ def _days(days: int) -> dict[str, str]:
 DESIGN: dict[str, dict[str, str]] = {
     # the broker's own time bounds how far in the future an event may lie; state is rebuilt from what is retained
     "access-events": _days(90) | {"message.timestamp.type": "LogAppendTime"},
-    "by-subject": _days(90) | {"message.timestamp.type": "LogAppendTime"},
     # never compacted: keyed by person, a later alert would erase an earlier one
     "alerts": _days(365),
     # the refused bytes travel inside, in base64, so a record here is larger than the one refused
     "dead-letters": _days(30) | {"max.message.bytes": str(4 << 20)},
-    "notables": _days(30),
-    "daily": _days(90),
-    "audit": _days(365),
-    "verdicts": _days(365),
-    "control": KEEP | {"retention.ms": "-1"},
-    "state-employee": COMPACT,
-    "state-subject": COMPACT,
 }
 """Role -> what its topic must be set to."""
 AT_LEAST = {"retention.ms", "max.message.bytes", "min.insync.replicas"}
