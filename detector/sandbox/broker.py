@@ -168,8 +168,8 @@ class Broker:
             raise self._failed(f"Apache Kafka could not format its data folder (status {status})")
 
     def _failed(self, what: str) -> BrokerError:
-        tail = "\n".join(self.log.read_text(errors="replace").splitlines()[-20:])
-        return BrokerError(f"{what}; its log is {self.log} and ends:\n{tail}")
+        said = [line for line in self.log.read_text(errors="replace").splitlines() if not line.startswith("\t")]  # no stack frames
+        return BrokerError(f"{what}; its log is {self.log} and ends:\n" + "\n".join(said[-20:]))
 
 
 def is_ready(port: int) -> bool:
