@@ -100,7 +100,7 @@ def _count(batches: Iterable[EventBatch]) -> tuple[tuple[tuple[str, int], ...], 
         for (d, r, a), n in zip(rows.T.tolist(), counts.tolist(), strict=True):
             seen[d, resource.values[r], a] += n
         report.events += len(batch)
-        report.first, report.last = min(report.first, int(batch.time.min())), max(report.last, int(batch.time.max()))
+        report.first, report.last = min(report.first, int(np.min(batch.time))), max(report.last, int(np.max(batch.time)))
     days = (report.last - report.first) / DAY if report.events else 0
     if days < LEAST_DAYS:
         raise ModelError(f"the history spans {days:.1f} days, too few to learn from: give at least {LEAST_DAYS}, better 28 or more")

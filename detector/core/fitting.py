@@ -59,7 +59,7 @@ def _scores(key: NDArray[np.int64], time: NDArray[np.int64], rarity: Matrix, wir
     """(n,) S as the live code would combine it."""
     state = KeyedState(combination.columns(rarity.shape[1]), max_keys=max(1024, len(np.unique(key))))
     out = np.zeros(len(key), np.float32)
-    nothing = np.zeros((len(key), int(wiring.tail.max()) + 1), np.float32)
+    nothing = np.zeros((len(key), int(np.max(wiring.tail)) + 1), np.float32)
     for rows, slots in state.runs(key.astype(np.uint64) + np.uint64(1), time):
         assert len(slots) == len(key), "nobody is evicted"
         features = np.zeros((len(key), len(wiring.level)), np.float32)
