@@ -32,6 +32,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "detector_partitions": ("Partitions held.", ()),
     "detector_restoring_partitions": ("Partitions held whose state is not restored yet.", ()),
     "detector_keys": ("Employees in memory.", ()),
+    "detector_evicted_keys": ("Employees forgotten to make room for others, by the tasks now held.", ()),
     "detector_model_info": ("1 for the model in use.", ("version", "sha256")),
     "detector_build_info": ("1.", ("version", "python")),
 }
@@ -89,8 +90,9 @@ class Metrics:
         self._gauges["detector_lag_records"].set(records)
         self._gauges["detector_lag_seconds"].set(max(seconds, 0.0))
 
-    def keys(self, count: int) -> None:
+    def keys(self, count: int, evicted: int) -> None:
         self._gauges["detector_keys"].set(count)
+        self._gauges["detector_evicted_keys"].set(evicted)
 
     def model(self, version: str, sha256: str) -> None:
         """This model is in use from now on, and no other."""

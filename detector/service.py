@@ -256,7 +256,8 @@ class Service:
         if not any(lag.values()):
             self.lag_seconds = 0.0
         self._figures.lag(sum(lag.values()), self.lag_seconds)
-        self._figures.keys(sum(len(t.pipeline.tracker.state) for t in self._tasks.values()))
+        states = [task.pipeline.tracker.state for task in self._tasks.values()]
+        self._figures.keys(sum(map(len, states)), sum(state.evicted for state in states))
         for p, behind in lag.items():
             if not behind:
                 self._yielded[p] = now

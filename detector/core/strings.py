@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TypeVar
 
 import numba as nb
@@ -27,11 +26,6 @@ class Coded:
 
     codes: NDArray[np.int32]
     values: tuple[str, ...]
-
-    @cached_property
-    def hashes(self) -> NDArray[np.uint64]:
-        """Keyed hash of each row's string, uint64 (n,); 0 where there is none."""
-        return self.spread(hash_strings(self.values), np.uint64(0))
 
     def spread(self, by_value: NDArray[T], absent: T) -> NDArray[T]:
         """A value for each distinct string -> a value for each row."""

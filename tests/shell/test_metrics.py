@@ -29,7 +29,7 @@ def test_what_happened_is_what_is_counted() -> None:
     metrics.restoring(2)
     metrics.consumer_rebuilt()
     metrics.lag(40, 1.5)
-    metrics.keys(67)
+    metrics.keys(67, 8)
     found = samples(metrics)
     expected = {
         ("detector_events_total", ()): 510, ("detector_late_events_total", ()): 3,
@@ -38,7 +38,7 @@ def test_what_happened_is_what_is_counted() -> None:
         ("detector_alerts_total", (("severity", "high"),)): 2, ("detector_event_to_alert_seconds_sum", ()): 0.05,
         ("detector_doubts_total", (("phase", "commit"),)): 1, ("detector_rebalances_total", ()): 1, ("detector_partitions", ()): 3,
         ("detector_restoring_partitions", ()): 2, ("detector_consumer_rebuilds_total", ()): 1, ("detector_lag_records", ()): 40,
-        ("detector_lag_seconds", ()): 1.5, ("detector_keys", ()): 67,
+        ("detector_lag_seconds", ()): 1.5, ("detector_keys", ()): 67, ("detector_evicted_keys", ()): 8,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
 
