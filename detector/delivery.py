@@ -41,10 +41,10 @@ class Delivery:
     def add(self, batch: EventBatch, outcome: Outcome, plan: Plan) -> None:
         """A piece of a batch. Its events are not kept, so that the next piece finds their memory warm."""
         self.messages += [(plan.alerts, (alert.actor or "").encode(), value) for alert, value in outcome.alerts]
-        self.messages += [(plan.dead_letters, *dead_letter_record(letter)) for letter in batch.dead]
+        self.messages += [(plan.dead_letters, *dead_letter_record(letter)) for letter in outcome.dead]
         self.events += len(batch)
         self.late += outcome.late
-        self.refused.update(letter.reason for letter in batch.dead)
+        self.refused.update(letter.reason for letter in outcome.dead)
         if outcome.alerts:
             arrived = dict(zip(batch.offset.tolist(), batch.broker_time.tolist(), strict=True))
             self.raised += [(alert.severity, arrived[max(e.offset for e in alert.evidence)]) for alert, _ in outcome.alerts]

@@ -109,14 +109,11 @@ def demo(args: argparse.Namespace) -> int:
 
 
 def load(args: argparse.Namespace) -> int:
-    from detector.files import read_events
-    from detector.kafka.producer import Producer
-    from detector.sandbox.demo import send
+    from detector.sandbox.demo import load
 
     config = read(args).config
-    with Progress("sending", "B") as bar, Producer(kafka_settings(config)) as producer:
-        sent = sum(send(records, producer, config.topics.events) for records in read_events(args.files, bar.update))
-        producer.flush(60.0)
+    with Progress("sending", "B") as bar:
+        sent = load(args.files, kafka_settings(config), config.topics.events, bar.update)
     say(f"{config.topics.events}: {sent:,} events sent")
     return 0
 

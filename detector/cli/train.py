@@ -23,7 +23,6 @@ EXAMPLES = """\
   detector train --events 2026-*.ndjson --context ctx --until 2026-03-01T00:00:00Z --out models"""
 
 FOREST_SEED = 0
-DAY = 86_400_000
 
 
 def add(commands: Commands) -> None:
@@ -40,6 +39,7 @@ def add(commands: Commands) -> None:
 def run(args: argparse.Namespace) -> int:
     from detector import registry, training
     from detector.core import hypotheses
+    from detector.core.frame import DAY
     from detector.core.views import EMPLOYEE
 
     config = read(args).config

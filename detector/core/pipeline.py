@@ -19,6 +19,7 @@ from detector.core.attribution import reasons, shares
 from detector.core.calibration import least_value, threshold
 from detector.core.context import Context
 from detector.core.events import DeadLetter, EventBatch
+from detector.core.frame import DAY
 from detector.core.model import Model
 from detector.core.tracking import Observed, Tracker
 from detector.core.views import View
@@ -32,7 +33,7 @@ class Policy:
     """False alerts aimed at, per 1,000 employee-days."""
     starts: int = 0
     """Ms; events before it build state and alert nothing."""
-    max_age: int = 7 * 86_400_000
+    max_age: int = 7 * DAY
     """Ms; an event that the broker got later than this after it happened is scored and flagged late."""
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,7 +97,7 @@ class Tour:
         count = company.write_history(history, DAYS)
         self._say(f"A company: {company.staff.count} employees, {DAYS} days, {count:,} events in {history}")
         self._detector("topics", "create")
-        loading = threading.Thread(target=self._guarded, args=(lambda: _load(history, settings),))
+        loading = threading.Thread(target=self._guarded, args=(lambda: load([history], settings, "access-events", lambda *_: None),))
         loading.start()
         self._detector("train", "--events", str(history), "--out", str(self._folder / "models"))
         loading.join()
@@ -167,18 +167,19 @@ class Tour:
             self._stop.set()
             thread.join(10)
 
-    def _guarded(self, work: Callable[[], None]) -> None:
+    def _guarded(self, work: Callable[[], object]) -> None:
         try:
             work()
         except Exception as error:
             self._failed.append(error)
 
 
-def _load(history: Path, settings: dict[str, Any]) -> None:
+def load(files: Sequence[Path], settings: Mapping[str, Any], topic: str, progress: Callable[[int, int], None]) -> int:
+    """Recorded events into a topic. Returns how many. Raises BrokerError, ConfigError."""
     with Producer(settings) as producer:
-        for records in read_events([history]):
-            send(records, producer, "access-events")
+        sent = sum(send(records, producer, topic) for records in read_events(files, progress))
         producer.flush(60.0)
+    return sent
 
 
 def send(records: Records, producer: Producer, topic: str) -> int:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from company_world import END, TODAY, as_records, ms, planted
+from company_world import END, TODAY, ms, planted
+from world import as_records
 
 from detector.core.context import Context
 from detector.core.formats.native import Limits, decode
@@ -23,7 +24,7 @@ from detector.sandbox.company.roles import TEAMS
 def test_the_detector_refuses_none_of_its_events(week: list[Day]) -> None:
     story = planted("story").day(TODAY)
     for day in (*week, story):
-        batch = decode(as_records(day), Limits())
+        batch = decode(as_records(day, 0), Limits())
         assert [letter.reason for letter in batch.dead] == []
         assert len(batch) == len(day) > 300
 

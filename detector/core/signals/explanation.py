@@ -15,7 +15,7 @@ import numpy as np
 from detector.core.baselines import Baselines
 from detector.core.events import ACTIONS, NO_TIME
 from detector.core.features import FeatureBatch
-from detector.core.frame import DAY, Frame
+from detector.core.frame import DAY, HOUR, Frame
 from detector.core.state import Column, KeyedState, Slots
 
 RING = 32
@@ -36,7 +36,6 @@ GIVES = ("w", "new")
 """`w` 0..1; `new` 1 at the first look at a subject. Both 0 for `assign`, `unassign`; `new` is 0 for a login, and without a subject."""
 
 ASSIGN, UNASSIGN, LOGIN = ACTIONS.index("assign"), ACTIONS.index("unassign"), ACTIONS.index("login")
-HOUR = DAY // 24
 OPEN_END = 14 * DAY  # an assignment without an end
 GRACE, GRACE_UNASSIGNED, RECENT = 6 * HOUR, 4 * HOUR, 5 * DAY
 W_ASSIGNED, W_OWN_PURPOSE, W_PURPOSE, W_RECENT, W_NOTHING, W_NO_SUBJECT, OWN = 0.03, 0.2, 0.35, 0.3, 1.0, 0.35, 0.15
