@@ -55,11 +55,38 @@ def test_scores_are_those_of_scikit_learn_bit_for_bit(seed: int, samples: int, t
     check_equal(seed, samples=samples, trees=trees)
 
 
-def test_so_they_are_with_features_left_out_of_trees() -> None:
-    check_equal(3, max_features=0.5)
+@pytest.mark.parametrize("features", [0.5, 1])
+def test_so_they_are_with_features_left_out_of_trees(features: float) -> None:
+    check_equal(3, max_features=features)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 9, 16, 17])
+COUNTS = [1, 2, 7, 15, 16, 17, 31, 32, 33, 101, 999, 1_000, 2_047, 4_999, 5_000]
+
+
+@pytest.mark.parametrize("distinct", [2, 5, 1_000_000])
+def test_scores_are_equal_whatever_the_number_of_rows_and_of_equal_values(distinct: int) -> None:
+    """As the detector uses it: 20 columns, 100 trees of 256 rows; trees of one forest end at different depths, so most are padded."""
+    rng = np.random.default_rng(distinct)
+    X = rng.integers(0, distinct, (5_000, 20)).astype(np.float32) / np.float32(7)
+    X[rng.integers(0, 5_000, 500)] = X[rng.integers(0, 5_000, 500)]
+    theirs = IsolationForest(n_estimators=100, max_samples=256, random_state=distinct).fit(X)
+    ours = pack(theirs)
+    inner = ours.feature.shape[1]
+    assert np.isinf(ours.threshold[:, inner // 2 :]).any() and np.isfinite(ours.threshold[:, inner // 2 :]).any()
+    for rows in COUNTS:
+        some = X[rng.permutation(5_000)[:rows]]
+        assert ours.score(some).tobytes() == (-theirs.score_samples(some)).tobytes(), rows
+
+
+@settings(derandomize=True, deadline=None, max_examples=15, database=None)
+@given(st.integers(1, 5_000), st.integers(1, 40))
+def test_scores_are_equal_for_drawn_numbers_of_rows_and_trees(rows: int, trees: int) -> None:
+    theirs, ours = forest(rows, trees=trees)
+    X = data(rows + trees, rows)
+    assert ours.score(X).tobytes() == (-theirs.score_samples(X)).tobytes()
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 15, 16, 17, 33])
 def test_any_number_of_rows_scores_as_each_alone(rows: int) -> None:
     theirs, ours = forest(4)
     X = on_thresholds(ours, data(5, rows), 6)
@@ -125,6 +152,11 @@ DAMAGES: list[tuple[str, Any]] = [
     ("path", lambda a: a.astype(np.float32)),
     ("path", lambda a: a[:0]),
     ("path", lambda a: np.zeros((len(a), 1 << 17))),
+    ("expected", lambda a: changed(a, np.inf)),
+    ("expected", lambda a: changed(a, np.nan)),
+    ("expected", lambda a: a[:, :-1]),
+    ("expected", lambda a: a[:-1]),
+    ("expected", lambda a: a.astype(np.float32)),
     ("normal", lambda a: a * 0),
     ("normal", lambda a: -a),
     ("normal", lambda a: a * np.nan),
@@ -143,21 +175,24 @@ def test_hostile_arrays_are_refused(name: str, damage: Any) -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (
-            "at[r] = 2 * p + 1 + (X[i + r, feature[k, p]] > threshold[k, p])",
-            "at[r] = 2 * p + 1 + (X[i + r, feature[k, p]] >= threshold[k, p])",
-        ),
-        (
-            "            p = 2 * p + 1 + (X[i, feature[k, p]] > threshold[k, p])",
-            "            p = 2 * p + 1 + (X[i, feature[k, p]] >= threshold[k, p])",
-        ),
+        ("feature[k, p])] > threshold[k, p]", "feature[k, p])] >= threshold[k, p]"),
+        ("TWO * p + ONE + np.uint64(", "TWO * p + TWO - np.uint64("),
+        ("step(X, i + r, feature, threshold, k, at[r])", "step(X, i, feature, threshold, k, at[r])"),
+        ("step(X, i, feature, threshold, k + t, at[t])", "step(X, i, feature, threshold, k, at[t])"),
+        ("some = min(TOGETHER, trees - k)", "some = min(TOGETHER, trees - k - 1)"),
+        ("for k in range(0, trees, TOGETHER)", "for k in range(0, trees - TOGETHER, TOGETHER)"),
+        ("depth += path[k + t, at[t]", "depth += path[k + t, at[0]"),
+        ("for i in range(whole, len(X))", "for i in range(whole + 1, len(X))"),
+        # trees added in another order
+        ("for t in range(some):\n            depth", "for t in range(some)[::-1]:\n            depth"),
         ("np.where(near.astype(np.float64) > threshold, np.nextafter(near, np.float32(-np.inf)), near)", "near"),
-        ("np.where(leaf, 0, columns[tree.feature[nodes]])", "np.where(leaf, 0, 0 * tree.feature[nodes])"),
-        ("np.where(leaf, nodes, tree.children_right[nodes])], 1)", "np.where(leaf, nodes, tree.children_right[nodes])], 0)"),
+        ("np.where(leaf, 0, columns[np.maximum(tree.feature[nodes], 0)])", "np.where(leaf, 0, 0 * tree.feature[nodes])"),
+        ("np.stack(below, 1)", "np.stack(below, 0)"),
+        ("[np.where(leaf, nodes, tree.children_left[nodes])", "[np.where(leaf, 0, tree.children_left[nodes])"),
         ("_average_path_length_per_tree[k] - 1.0", "_average_path_length_per_tree[k]"),
         ("normal = count * float(", "normal = 1.0001 * count * float("),
         ("2 ** (-depths / self.normal)", "np.exp2(-depths / self.normal * 1.0000001)"),
-        ("depths[i + r] += path[k, at[r] - inner]", "depths[i + r] += path[k, at[0] - inner]"),
+        ("depths[i + r] += path[k, at[r]", "depths[i + r] += path[k, at[0]"),
         ("for k in range(trees):\n            at", "for k in range(trees - 1):\n            at"),
     ],
 )
