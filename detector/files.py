@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import gzip
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.resources import files as resources_of
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import zstandard
 
-from detector.core.context import DEFAULT_RESOURCES, OFF_WITHOUT, Context
+from detector.core.context import DEFAULT_RESOURCES, OFF_WITHOUT, Context, Zone
 from detector.core.events import Ints, Records
 from detector.errors import ConfigError, ContextError
 
 CHUNK = 4 << 20
+FIRST_YEAR, LAST_YEAR = 1970, 2100
+"""Of the local times that are known; events before and after have the first and the last offset."""
 LONGEST_LINE = 64 << 20
 """A line without an end is not an event; reading stops there rather than filling the memory."""
 
@@ -27,9 +33,45 @@ def read_context(folder: Path, resources: Mapping[str, tuple[str, ...]] = DEFAUL
     if not folder.is_dir():
         raise ContextError(f"{folder}: there is no such folder; name the folder that holds directory.csv and the like")
     try:
-        return Context.parse({name: (folder / name).read_bytes() for name in OFF_WITHOUT if (folder / name).exists()}, resources)
+        files = {name: (folder / name).read_bytes() for name in OFF_WITHOUT if (folder / name).exists()}
     except OSError as error:
         raise ContextError(f"{error.filename}: cannot be read ({error.strerror}); let this user read it") from error
+    return context_of(files, resources)
+
+
+def context_of(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES) -> Context:
+    """The context of such files at hand (name -> content). Raises ContextError with all problems of all of them."""
+    return Context.parse(files, resources, read_zones(Context.zones_named(files)))
+
+
+def read_zones(names: Iterable[str]) -> dict[str, Zone]:
+    """The rules of those names that are IANA time zones, for FIRST_YEAR to LAST_YEAR: those of the package tzdata, for a container may
+    have none of its own, and machines must agree.
+    """
+    package = resources_of("tzdata")
+    known, rules = set((package / "zones").read_text().split()), {}
+    for name in known.intersection(names):
+        with (package / "zoneinfo").joinpath(*name.split("/")).open("rb") as file:
+            rules[name] = _zone(ZoneInfo.from_file(file, name))
+    return rules
+
+
+def _zone(rules: ZoneInfo) -> Zone:
+    """Found by looking at each day's first second, as zoneinfo tells no transitions; on a day that has one, its second by halving."""
+
+    def offset(second: int) -> int:
+        shift = datetime.fromtimestamp(second, rules).utcoffset()
+        assert shift is not None
+        return int(shift.total_seconds()) * 1000
+
+    first, last = (int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (FIRST_YEAR, LAST_YEAR + 1))
+    since, offsets = [first], [offset(first)]
+    for before in range(first, last, 86_400):
+        if offset(before + 86_400) != offsets[-1]:
+            at = before + 1 + bisect_left(range(before + 1, before + 86_400), True, key=lambda second: offset(second) != offsets[-1])
+            since.append(at)
+            offsets.append(offset(at))
+    return Zone(tuple(second * 1000 for second in since), tuple(offsets))
 
 
 def read_events(

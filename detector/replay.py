@@ -1,14 +1,21 @@
-"""Replay: recorded events through the live pipeline, without Kafka. The same events give the same alerts, whatever they were read from."""
+"""Replay: recorded events through the live pipeline, without Kafka. The same events give the same alerts, whatever they were read from.
+
+The nightly refresh is played where the log comes to a new day, from the records of the days before it; without it the model stays as it is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from detector.core.daily import Daily, recent
 from detector.core.events import EventBatch
+from detector.core.frame import DAY
 from detector.core.pipeline import Outcome, Pipeline
+from detector.core.refresh import refresh
 from detector.core.strings import kafka_partitions
 
 BATCH = 10_000
@@ -21,21 +28,60 @@ class Replayed(NamedTuple):
     outcome: Outcome
 
 
-def replay(batches: Iterable[EventBatch], pipeline: Callable[[], Pipeline], topic: str, partitions: int) -> Iterator[Replayed]:
+def replay(
+    batches: Iterable[EventBatch], pipeline: Callable[[], Pipeline], topic: str, partitions: int, nightly: bool = True
+) -> Iterator[Replayed]:
     """Plays events in log order; each goes to the partition that Kafka's default partitioner chooses for its actor.
 
-    Offsets are counted for each partition in the order of the events; a refused record is in none, for nobody knows its key.
+    Offsets are counted for each partition in the order of the events; a refused record is in none, for nobody knows its key. `nightly`: at
+    each day's turn the model is refreshed for all partitions.
     """
     tasks = [pipeline() for _ in range(partitions)]
     ends = np.zeros(partitions, np.int64)
+    night = _Night(tasks)
+    for some in _by_day(batches) if nightly else _even(batches):
+        if nightly:
+            night.falls(int(some.time.max()) // DAY)
+        actor = some.strings("actor")
+        home = actor.spread(kafka_partitions(actor.values, partitions), np.int32(0))
+        for partition, task in enumerate(tasks):
+            rows = np.flatnonzero(home == partition)
+            if len(rows):
+                part = some.take(rows).placed(topic, partition, ends[partition] + np.arange(len(rows), dtype=np.int64))
+                ends[partition] += len(rows)
+                yield Replayed(part, task.process(part))
+
+
+class _Night:
+    """The refresh that a nightly job would make, at once."""
+
+    def __init__(self, tasks: list[Pipeline]) -> None:
+        self._tasks, self._day = tasks, -1
+        self._days: list[Daily] = []
+
+    def falls(self, day: int) -> None:
+        """The log has come to a day: if it is a later one, all tasks go on with what the days before it say."""
+        if day <= self._day:
+            return
+        self._day = day
+        if ended := [one for task in self._tasks if (one := task.turn(day)) is not None]:
+            self._days = recent([*self._days, *ended])
+            model = refresh(self._tasks[0].model, self._days)
+            for task in self._tasks:
+                task.adopt(model)
+
+
+def _even(batches: Iterable[EventBatch]) -> Iterator[EventBatch]:
     for batch in batches:
         for start in range(0, len(batch), BATCH):
-            some = batch.take(slice(start, start + BATCH))
-            actor = some.strings("actor")
-            home = actor.spread(kafka_partitions(actor.values, partitions), np.int32(0))
-            for partition, task in enumerate(tasks):
-                rows = np.flatnonzero(home == partition)
-                if len(rows):
-                    part = some.take(rows).placed(topic, partition, ends[partition] + np.arange(len(rows), dtype=np.int64))
-                    ends[partition] += len(rows)
-                    yield Replayed(part, task.process(part))
+            yield batch.take(slice(start, start + BATCH))
+
+
+def _by_day(batches: Iterable[EventBatch]) -> Iterator[EventBatch]:
+    """Cut where the log comes to a later day than any before."""
+    latest = -1
+    for batch in _even(batches):
+        day = np.maximum.accumulate(np.maximum(batch.time // DAY, latest))
+        latest = int(day[-1])
+        for start, stop in pairwise([0, *(np.flatnonzero(np.diff(day)) + 1).tolist(), len(batch)]):
+            yield batch.take(slice(start, stop))

@@ -20,15 +20,19 @@ core.json_scan
 core.formats
 core.context
 core.state
-core.duplicates core.frame core.features
+core.lookups
+core.duplicates core.frame core.features core.daily
+core.daily_blocks
 core.baselines
+core.framing
 core.signals
 core.hypotheses
 core.estimators
 core.calibration core.combination
 core.model
-core.fitting core.attribution
+core.fitting core.refresh core.attribution
 core.alerts
+core.notables
 core.views
 core.tracking
 core.pipeline

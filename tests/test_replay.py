@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +16,10 @@ from laws import frozen
 from mutation import mutate
 
 from detector import replay
+from detector.core import refresh
+from detector.core.daily import Daily
 from detector.core.events import EventBatch
+from detector.core.frame import DAY
 from detector.core.pipeline import Pipeline
 
 Tasks = list[Pipeline]
@@ -39,14 +44,14 @@ def events() -> EventBatch:
     return world.history().take(slice(-2500, None))
 
 
-def played(batches: list[EventBatch], partitions: int) -> tuple[list[replay.Replayed], Tasks]:
+def played(batches: list[EventBatch], partitions: int, nightly: bool = True) -> tuple[list[replay.Replayed], Tasks]:
     tasks: Tasks = []
 
     def task() -> Pipeline:
         tasks.append(world.pipeline())
         return tasks[-1]
 
-    return list(replay.replay(batches, task, "events", partitions)), tasks
+    return list(replay.replay(batches, task, "events", partitions, nightly)), tasks
 
 
 def check_partitions(partitions: int) -> None:
@@ -80,9 +85,9 @@ def test_the_slow_partitioner_is_that_of_java(key: str, partition: int) -> None:
     assert java_partition(key, 2**31) == hashes[key] & 0x7FFFFFFF
 
 
-def outcome(batches: list[EventBatch], partitions: int = 3) -> tuple[dict[int, list[bytes]], list[object]]:
+def outcome(batches: list[EventBatch], partitions: int = 3, nightly: bool = True) -> tuple[dict[int, list[bytes]], list[object]]:
     """Alerts of each partition, and the states at the end."""
-    parts, tasks = played(batches, partitions)
+    parts, tasks = played(batches, partitions, nightly)
     alerts = defaultdict(list)
     for part in parts:
         alerts[part.batch.partition] += [value for _, value in part.outcome.alerts]
@@ -105,10 +110,101 @@ def test_nor_does_how_many_are_processed_at_once(size: int, monkeypatch: pytest.
     assert any(expected[0].values())
 
 
-def test_one_partition_is_the_pipeline_itself() -> None:
+def test_one_partition_without_a_refresh_is_the_pipeline_itself() -> None:
     batch, task = events(), world.pipeline()
     log = EventBatch("events", 0, np.arange(len(batch)), batch.broker_time, batch.time, batch.rows)
-    assert outcome([batch], 1) == ({0: [value for _, value in task.process(log).alerts]}, [frozen(task.snapshot())])
+    assert outcome([batch], 1, nightly=False) == ({0: [value for _, value in task.process(log).alerts]}, [frozen(task.snapshot())])
+
+
+# --- The nightly refresh
+
+
+@cache
+def a_task() -> tuple[list[bytes], set[str]]:
+    """One task, slowly: where the log comes to a new day the model is what refresh makes of all records so far.
+
+    Returns its alerts and the versions it went through.
+    """
+    task, days, told, versions = world.pipeline(), list[Daily](), list[bytes](), set[str]()
+    log = EventBatch("events", 0, np.arange(len(whole())), whole().broker_time, whole().time, whole().rows)
+    open_day = np.maximum.accumulate(log.time // DAY)
+    for day in sorted(set(open_day.tolist())):
+        if (ended := task.turn(day)) is not None:
+            days.append(ended)
+            task.adopt(refresh.refresh(task.model, days))
+        versions.add(task.model.version)
+        told += [value for _, value in task.process(log.take(np.flatnonzero(open_day == day))).alerts]
+    return told, versions
+
+
+@cache
+def whole() -> EventBatch:
+    """All of the company's days, some events late."""
+    batch, rng = world.history(), np.random.default_rng(4)
+    moved = rng.integers(0, 2 * DAY, len(batch)) * (rng.random(len(batch)) < 0.01)
+    return EventBatch(batch.topic, 0, batch.offset, batch.broker_time, batch.time - moved, batch.rows)
+
+
+def check_refreshes() -> None:
+    told, versions = a_task()
+    assert len(versions) >= 4 and len(told) > 20
+    assert outcome([whole()], 1)[0] == {0: told}
+
+
+def test_at_each_days_turn_the_model_is_refreshed_from_all_days_before() -> None:
+    check_refreshes()
+    assert outcome([whole()], 1)[0] != outcome([whole()], 1, nightly=False)[0]
+
+
+def check_partitions_refresh_alike() -> None:
+    """All partitions have one model, made of all their records: an employee is scored alike however many partitions there are."""
+
+    def scores(partitions: int) -> tuple[dict[str, tuple[bytes, bytes]], set[str]]:
+        parts, tasks = played([whole()], partitions)
+        said = {}
+        for part in parts:
+            for s in part.outcome.scores:
+                rows = [part.batch.rows[row].event_id for row in s.row.tolist()]
+                said.update(zip(rows, zip(s.score.tobytes("C")[i * 4 : i * 4 + 4] for i in range(len(rows))), strict=True))
+        return said, {task.model.sha256 for task in tasks}
+
+    one, three = scores(1), scores(3)
+    assert len(one[1]) == 1 and one == three
+
+
+def test_how_many_partitions_there_are_changes_no_score() -> None:
+    check_partitions_refresh_alike()
+
+
+def check_chunks() -> None:
+    expected = outcome([whole()])
+    assert outcome([whole().take(slice(a, a + 3777)) for a in range(0, len(whole()), 3777)]) == expected
+    assert outcome([whole()]) == expected, "and it is always the same"
+    assert sum(map(len, expected[0].values())) > 20
+
+
+def test_nor_does_chunking_with_refreshes() -> None:
+    check_chunks()
+
+
+def check_the_past_alone() -> None:
+    """Events of later days change nothing that was said before them."""
+    batch = whole()
+    day = np.maximum.accumulate(batch.time // DAY)
+    for cut in (int(day[-1]) - 3, int(day[-1]) - 1):
+        before = np.flatnonzero(day < cut)
+        rng = np.random.default_rng(cut)
+        after = rng.permutation(np.flatnonzero(day >= cut))
+        other = batch.take(np.concatenate([before, after[: len(after) // 2]]))
+        first = other.take(slice(0, len(before)))
+        said = outcome([first])[0]
+        for log in (batch, other):
+            found = outcome([log])[0]
+            assert any(said.values()) and all(found[home][: len(values)] == values for home, values in said.items())
+
+
+def test_later_days_change_nothing_that_was_said_before_them() -> None:
+    check_the_past_alone()
 
 
 def test_evidence_is_found_under_partition_and_offset() -> None:
@@ -135,3 +231,23 @@ def test_a_change_is_noticed(old: str, new: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(replay, "BATCH", 400)
     with pytest.raises(AssertionError):
         check_partitions(3)
+
+
+@pytest.mark.parametrize(
+    ("check", "old", "new"),
+    [
+        (check_refreshes, "if day <= self._day:", "if day <= self._day + 1:"),
+        (check_refreshes, "recent([*self._days, *ended])", "recent(ended)"),
+        (check_refreshes, "            for task in self._tasks:\n", "            for task in self._tasks[1:]:\n"),
+        (check_refreshes, "int(some.time.max()) // DAY)", "int(some.time.min()) // DAY)"),
+        (check_refreshes, "(one := task.turn(day)) is not None]", "(one := task.turn(day - 1)) is not None]"),
+        (check_partitions_refresh_alike, "            for task in self._tasks:\n", "            for task in self._tasks[:1]:\n"),
+        (check_partitions_refresh_alike, "for task in self._tasks if (one", "for task in self._tasks[:1] if (one"),
+        (check_chunks, "[0, *(np.flatnonzero(np.diff(day)) + 1).tolist(), len(batch)]", "[0, len(batch)]"),
+    ],
+)
+def test_a_change_of_the_nights_is_noticed(check: Callable[[], None], old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_task()
+    mutate(monkeypatch, replay, old, new)
+    with pytest.raises((AssertionError, KeyError)):
+        check()

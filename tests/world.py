@@ -16,6 +16,7 @@ from detector.core.frame import DAY
 from detector.core.model import Model
 from detector.core.pipeline import Pipeline, Policy
 from detector.core.views import EMPLOYEE
+from detector.files import context_of
 from detector.sandbox.company import Company, Day
 
 END = 1_790_000_000_000  # a Monday afternoon, 2026-09-21
@@ -36,7 +37,7 @@ def company() -> Company:
 
 @cache
 def context() -> Context:
-    return Context.parse(company().context_files())
+    return context_of(company().context_files())
 
 
 def as_records(day: Day, first: int) -> Records:
@@ -79,7 +80,7 @@ def joined(*parts: EventBatch) -> EventBatch:
 
 @cache
 def trained() -> tuple[Model, training.Report]:
-    return training.train(batches, EMPLOYEE, hypotheses.names(), context(), LIVE, 7, 1000)
+    return training.train(batches(), EMPLOYEE, hypotheses.names(), context(), LIVE, 7, 1000)
 
 
 def model() -> Model:

@@ -21,14 +21,17 @@ EXAMPLES = """\
   detector replay --events history.ndjson.zst new.ndjson --from 2026-03-01T00:00:00Z --context ctx --models models --alerts alerts.ndjson
   detector replay --events events.ndjson --context ctx --models models --budget 10 --alerts a.ndjson --scores scores.csv"""
 
+REFRESH = "nightly: at each day's turn what is usual is learned anew, from the days before (default); none: the model stays as it is"
+
 
 def add(commands: Commands) -> None:
     p = command(commands, "replay", "play recorded events through the pipeline that `serve` runs, without Kafka", EXAMPLES)
     p.add_argument("--events", nargs="+", type=Path, required=True, metavar="FILE", help="NDJSON, .gz or .zst; several are one log")
     p.add_argument("--from", type=moment, default=0, dest="since", metavar="TIME", help="alerts and scores start here; all build state")
     p.add_argument("--partitions", type=int, default=1, metavar="N", help="of the topic that the files stand for (default 1)")
-    p.add_argument("--refresh", choices=["none"], default="none", help="none: the model stays as it is throughout")
+    p.add_argument("--refresh", choices=["nightly", "none"], default="nightly", help=REFRESH)
     p.add_argument("--alerts", type=Path, required=True, metavar="FILE", help="NDJSON of alerts")
+    p.add_argument("--notables", type=Path, metavar="FILE", help="NDJSON of near misses")
     p.add_argument("--scores", type=Path, metavar="FILE", help="CSV with a row an event")
     setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
     setting(p, "--models", "models.registry", "DIR", "the registry; its champion is used")
@@ -53,17 +56,21 @@ def run(args: argparse.Namespace) -> int:
     events = alerts = 0
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(whole_file(args.alerts))
+        near = stack.enter_context(whole_file(args.notables)) if args.notables else None
         table = _Scores(stack.enter_context(args.scores.open("w", newline="")), args.since) if args.scores else None
         played = replay(
             decoded(args.events, limits_of(config), "replaying", refused),
             lambda: Pipeline(EMPLOYEE, model, context, policy, config.detection.max_keys),
             config.topics.events,
             args.partitions,
+            nightly=args.refresh == "nightly",
         )
         for part in played:
             events += len(part.batch)
             alerts += len(part.outcome.alerts)
             out.writelines(value + b"\n" for _, value in part.outcome.alerts)
+            if near is not None:
+                near.writelines(value + b"\n" for _, value in part.outcome.notables)
             if table is not None:
                 table.write(part)
     note(f"{events:,} events, {alerts:,} alerts in {args.alerts}")

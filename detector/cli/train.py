@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     p.add_argument("--jobs", type=int, default=1, metavar="N", help="processes; one for now, and the result never depends on it")
     p.add_argument("--seed", type=int, default=FOREST_SEED, help=f"of the forest's random choices (default {FOREST_SEED})")
     setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
-    setting(p, "--hypotheses", "detection.hypotheses", "NAME,...", "those to use; default: all")
+    setting(p, "--hypotheses", "detection.hypotheses", "NAME,...", "those to use; default: all that can see anything")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,18 +46,18 @@ def run(args: argparse.Namespace) -> int:
     context, limits = context_of(config), limits_of(config)
     refused: Counter[str] = Counter()
     names = _chosen(config.detection.hypotheses or hypotheses.names(), context)
-    passes = iter(("counting", "learning"))
-    model, report = training.train(
-        lambda: decoded(args.events, limits, next(passes), refused), EMPLOYEE, names, context, args.until, args.seed, max_keys=10_000_000
-    )
+    events = decoded(args.events, limits, "learning", refused)
+    model, report = training.train(events, EMPLOYEE, names, context, args.until, args.seed, max_keys=10_000_000)
     version = registry.save(args.out, *training.artefact(model, report, args.seed))
     for line in context.missing():
         note(line)
+    for name in report.off:
+        note(f"hypothesis {name} is off: the history never says why somebody's data was opened (no purpose, no assignment)")
     days, held = (report.last - report.first) / DAY, (report.last - report.held_from) / DAY
     say(f"model {version} in {args.out}")
     say(f"  learned from {report.events:,} events of {report.employees:,} employees over {days:.0f} days; {held:.0f} held out to calibrate")
-    say(f"  {report.repeated:,} repeated events counted once; hypotheses: {', '.join(names)}")
-    note_refused(refused, passes=2)
+    say(f"  {report.repeated:,} repeated events counted once; hypotheses: {', '.join(h.name for h in model.hypotheses)}")
+    note_refused(refused)
     return 0
 
 
@@ -88,8 +88,8 @@ def decoded(paths: list[Path], limits: Limits, doing: str, refused: Counter[str]
             yield batch
 
 
-def note_refused(refused: Counter[str], passes: int = 1) -> None:
-    """Says how many records were refused, by reason; each was met `passes` times."""
+def note_refused(refused: Counter[str]) -> None:
+    """Says how many records were refused, by reason."""
     if refused:
-        counts = ", ".join(f"{n // passes} {why}" for why, n in refused.most_common())
-        note(f"{sum(refused.values()) // passes:,} records refused: {counts}")
+        counts = ", ".join(f"{n} {why}" for why, n in refused.most_common())
+        note(f"{sum(refused.values()):,} records refused: {counts}")

@@ -22,7 +22,7 @@ from detector.core.state import Column, KeyedState
 
 RISE = 0.3
 QUIET = 3 * DAY
-SUBJECTS = 16
+SUBJECTS = 8
 GENESIS = "0" * 64
 SEVERITIES = (("critical", 2.0), ("high", 1.0), ("medium", 0.5))
 
@@ -77,8 +77,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """How much history of their own the employee was compared with."""
     late: bool
     """The event came longer after it happened than `max_age`."""
-    seq: int
-    prev_hash: str
+    seq: int | None
+    """None where it is in no chain: a notable."""
+    prev_hash: str | None
 
 
 def encode(alert: Alert) -> bytes:
@@ -143,7 +144,7 @@ def incident(state: KeyedState, slot: int, over: Over) -> str | None:
 
 
 def _enters(subjects: NDArray[np.uint64], subject: int) -> bool:
-    """Notes a subject of an incident; False if it was noted, is none, or sixteen are (an incident of many people is one of many people)."""
+    """Notes a subject of an incident; False if it was noted, is none, or eight are (an incident of many people is one of many people)."""
     if subject == 0 or (subjects == np.uint64(subject)).any():
         return False
     free = np.flatnonzero(subjects == 0)

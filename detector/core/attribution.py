@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import msgspec
@@ -13,6 +12,7 @@ from detector.core.combination import POWER
 from detector.core.hypotheses import Reading
 from detector.core.model import Model
 from detector.core.signals import accumulators
+from detector.core.state import KeyedState
 
 LEAST_SHARE = 0.1
 
@@ -38,26 +38,25 @@ def shares(model: Model, rarity: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(part / max(part.sum(), 1e-12))
 
 
-def reasons(model: Model, rarity: NDArray[np.float32], signal: NDArray[np.int16], reading: NDArray[np.float32]) -> tuple[Reason, ...]:
-    """The hypotheses that matter, the largest share first.
-
-    signal: (H, 3) feature columns; reading: (H, 3, 3) as `combination` keeps them.
-    """
-    part = shares(model, rarity)
+def reasons(model: Model, state: KeyedState, slot: int, team: int) -> tuple[Reason, ...]:
+    """The hypotheses that matter to the employee in `slot`, now, the largest share first; `team` is their row in the baselines."""
+    c = state.columns
+    part = shares(model, c["hour_rarity"][slot])
     order = [int(d) for d in np.argsort(-part, kind="stable") if part[d] >= LEAST_SHARE]
     out = []
     for d in order:
-        shown = [_reading(model.names[j], *reading[d, k].tolist()) for k, j in enumerate(signal[d]) if j >= 0]
+        held = zip(c["hour_signal"][slot, d].tolist(), c["hour_reading"][slot, d].tolist(), strict=True)
+        shown = [_reading(model, state, slot, team, model.names[j], value) for j, value in held if j >= 0]
         signals = tuple(SignalShown(r.name, _tidy(r.value), _tidy(r.own_usual), _tidy(r.team_usual)) for r in shown)
         out.append(Reason(model.hypotheses[d].name, round(float(part[d]), 3), model.hypotheses[d].says(shown), signals))
     return tuple(out)
 
 
-def _reading(name: str, value: float, own_usual: float, team_usual: float) -> Reading:
-    if math.isnan(own_usual):
-        return Reading(name, value, None, None)
+def _reading(model: Model, state: KeyedState, slot: int, team: int, name: str, value: float) -> Reading:
     of = name.rsplit(".", 1)[0]
-    return Reading(name, *(accumulators.level_to_sum(of, max(level, 0.0)) for level in (value, own_usual, team_usual)))
+    if of not in accumulators.NAMES:
+        return Reading(name, value, None, None)
+    return Reading(name, accumulators.level_to_sum(of, value), *accumulators.usual(state, slot, team, model.baselines, of))
 
 
 def _tidy(number: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.core.estimators.tails import Tails
+from detector.core.estimators.tails import TOP, Tails
 
 
 def day_maxima(
@@ -23,6 +23,21 @@ def day_maxima(
     k, d, v = keys[order], days[order], values[order]
     first = np.flatnonzero(np.append(True, (np.diff(k) != 0) | (np.diff(d) != 0))) if len(k) else np.zeros(0, np.int64)
     return k[first], d[first], np.maximum.reduceat(v, first, axis=0) if len(k) else v
+
+
+def once_each(keys: NDArray[Any], maxima: NDArray[Any]) -> NDArray[Any]:
+    """Day maxima (n, D) in which an employee counts in each column's tail with their highest day alone: the others are held at its foot.
+
+    Whoever is up to something is so for days, and would move the scale by which they are measured; innocent extremes are spread over
+    people. A column that is 0 on nearly all days stays as it is: those who do such a thing at all do it daily.
+    """
+    foot = np.quantile(maxima, 1 - TOP, axis=0)
+    order = np.argsort(keys, kind="stable")
+    first = np.flatnonzero(np.append(True, np.diff(keys[order]) != 0)) if len(keys) else np.zeros(0, np.int64)
+    highest = np.repeat(np.maximum.reduceat(maxima[order], first, axis=0), np.diff(np.append(first, len(keys))), axis=0)
+    out = np.array(maxima)
+    out[order] = np.where((maxima[order] < highest) & (foot > 0), np.minimum(maxima[order], foot), maxima[order])
+    return out
 
 
 def threshold(budget: float) -> float:

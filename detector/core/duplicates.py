@@ -1,7 +1,7 @@
 """Duplicates: a record that a producer sent twice counts once.
 
-State: the last 128 event ids of each key, as 32-bit hashes (512 bytes). An id repeated later than 128 of the same key's events counts
-again; a false match has a chance of 128 in 2^32. Events without an id cannot be told apart and always count.
+State: the last 64 event ids of each key, as 32-bit hashes (256 bytes). An id repeated later than 64 of the same key's events counts
+again; a false match has a chance of 64 in 2^32. Events without an id cannot be told apart and always count.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detector.core.state import Column, KeyedState, Slots
 
-RING = 128
+RING = 64
 COLUMNS = (Column("recent_id", "uint32", (RING,)), Column("recent_next", "int64"))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -119,7 +120,7 @@ class EventBatch:
         return found
 
     def hashes(self, name: str) -> NDArray[np.uint64]:
-        """Keyed hash of a string member, (n,), 0 where it is absent."""
+        """Keyed hash of a string member, or of one that `hash_members` knows, (n,), 0 where it is absent."""
         found = self._hashes.get(name)
         if found is None:
             found = self._hashes[name] = hash_members(self.rows, name)
@@ -141,7 +142,22 @@ class EventBatch:
 
 
 def hash_members(rows: Sequence[Any], name: str) -> NDArray[np.uint64]:
-    """Keyed hash of a string member of decoded events, (n,), 0 where it is absent."""
-    column = list(map(attrgetter(name), rows))
+    """Keyed hash of a string member of decoded events, (n,), 0 where it is absent.
+
+    Two more have hashes: `purpose_kind`, the purpose's text before the first `-`, and `fields`, the list of them as compact JSON. Where
+    a format hashes `fields` as they are written, equal lists may have several hashes, but no two lists the same.
+    """
+    column = list(map(_TEXTS.get(name) or attrgetter(name), rows))
     absent = np.fromiter((value is None for value in column), np.bool_, len(column))
     return np.where(absent, np.uint64(0), hash_strings([value or "" for value in column]))
+
+
+def _purpose_kind(row: Any) -> str | None:
+    return None if row.purpose is None else row.purpose.partition("-")[0]
+
+
+def _fields(row: Any) -> str | None:
+    return msgspec.json.encode(row.fields).decode() if row.fields else None
+
+
+_TEXTS: Mapping[str, Callable[[Any], str | None]] = {"purpose_kind": _purpose_kind, "fields": _fields}

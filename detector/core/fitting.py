@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from detector.core import combination
 from detector.core.baselines import Baselines
-from detector.core.calibration import day_maxima
-from detector.core.combination import Wiring
+from detector.core.calibration import day_maxima, once_each
+from detector.core.combination import Said, Wiring
 from detector.core.estimators import isolation_forest, tails
 from detector.core.features import Matrix
 from detector.core.frame import DAY
@@ -41,7 +41,7 @@ def fit(
     signals = signals_of(hypotheses)
     held = data.time >= held_from
     key, time = data.key[held], data.time[held]
-    signal_tails = tails.fit(day_maxima(key, time // DAY, data.values[held])[2])
+    signal_tails = tails.fit(day_maxima(key, time // DAY, data.values[held])[2], plain=True)
     rarity = signal_tails.rarities(data.values)
     taught = forest_input(rarity[~held], signals)
     rows = np.random.default_rng(seed).permutation(len(taught))[:FOREST_ROWS]
@@ -49,7 +49,8 @@ def fit(
     joined = join(hypotheses, signals, rarity[held], data.values[held], forest.score(forest_input(rarity[held], signals)))
     joined_tails = tails.fit(day_maxima(key, time // DAY, joined)[2])
     score = _scores(key, time, joined_tails.rarities(joined), Wiring.of(hypotheses, signals, names))
-    total_tails = tails.fit(day_maxima(key, time // DAY, score[:, None])[2])
+    who, _, highest = day_maxima(key, time // DAY, score[:, None])
+    total_tails = tails.fit(once_each(who, highest))
     golden = np.zeros((GOLDEN, len(names)), np.float32)
     golden[: len(data.golden)] = data.golden[:GOLDEN]
     return Model(view, names, hypotheses, baselines, signal_tails, forest, joined_tails, total_tails, golden)
@@ -60,8 +61,9 @@ def _scores(key: NDArray[np.int64], time: NDArray[np.int64], rarity: Matrix, wir
     state = KeyedState(combination.columns(rarity.shape[1]), max_keys=max(1024, len(np.unique(key))))
     out = np.zeros(len(key), np.float32)
     nothing = np.zeros((len(key), int(np.max(wiring.tail)) + 1), np.float32)
+    said = Said(nothing, rarity, rarity, np.zeros(0), nothing)
     for rows, slots in state.runs(key.astype(np.uint64) + np.uint64(1), time):
         assert len(slots) == len(key), "nobody is evicted"
-        features = np.zeros((len(key), len(wiring.level)), np.float32)
-        combination.advance(state, slots, time, time, features, nothing, rarity, wiring, (np.float32(np.inf), 0, 0), out[rows])
+        features = np.zeros((len(key), len(wiring.shown)), np.float32)
+        combination.advance(state, slots, time, time, features, said, wiring, (np.float32(np.inf), 0, 0), out[rows])
     return out

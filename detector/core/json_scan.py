@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from detector.core.events import NO_TIME, Ints
 from detector.core.rfc3339 import rfc3339
 
+Bytes = NDArray[np.uint8]
+Hashes = NDArray[np.uint64]
+Said = tuple[int, int]
+
 UNUSUAL, SOUND_IF_UTF8, SOUND, SOUND_IF_IT_ENDS = 0, 1, 2, 3
 """The last: sound if `valid_until` is a time, and the action one that ends."""
 MAX_DEPTH = 64
@@ -26,24 +30,50 @@ LAST_TIME = 253_402_300_799_999
 _LONGEST_WHOLE = 16
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
 _ESCAPED, _NON_ASCII = 1, 0x80
-_TIME, _ACTOR, _LATITUDE, _LONGITUDE, _VALID_UNTIL = 1, 2, 4, 8, 16
-_SUBJECT, _RESOURCE, _TEAM, _PURPOSE, _EVENT_ID = 32, 64, 128, 256, 512
-LOCATED = ("actor", "subject", "resource", "actor_team", "purpose", "event_id")
-"""Members whose strings the scan locates, so that they need not become objects to be hashed."""
+LOCATED = (
+    "actor", "subject", "resource", "actor_team", "purpose", "event_id", "actor_region", "subject_region", "src_country", "device",
+    "fields", "purpose_kind",
+)  # fmt: skip
+"""Members that the scan locates, so that they need not become objects to be hashed: the text inside the quotes; of `fields` the array as
+it is written; and the purpose's kind, its text before the first `-`."""
 ABSENT, ESCAPED = -1, -2
 """Where a located member stops if it is not there, or is written with escapes and must be asked of the decoder."""
-_TIME_NAME, _ACTOR_NAME = int.from_bytes(b"time", "big"), int.from_bytes(b"actor", "big")
-_LATITUDE_NAME, _LONGITUDE_NAME = int.from_bytes(b"src_lat", "big"), int.from_bytes(b"src_lon", "big")
-_SUBJECT_NAME, _RESOURCE_NAME = int.from_bytes(b"subject", "big"), int.from_bytes(b"resource", "big")
-_PURPOSE_NAME, _EVENT_ID_NAME = int.from_bytes(b"purpose", "big"), int.from_bytes(b"event_id", "big")
-_TEAM_NAME = int.from_bytes(b"tor_team", "big") ^ int.from_bytes(b"ac", "big")  # folded
-_VALID_UNTIL_NAME = int.from_bytes(b"id_until", "big") ^ int.from_bytes(b"val", "big")  # folded
+_NAMES = (*LOCATED[:-1], "time", "src_lat", "src_lon", "valid_until")
+_ACTOR, _PURPOSE, _FIELDS, _TIME, _LATITUDE, _LONGITUDE, _VALID_UNTIL = map(
+    _NAMES.index, ("actor", "purpose", "fields", "time", "src_lat", "src_lon", "valid_until")
+)
+_KIND = LOCATED.index("purpose_kind")
+_OTHER = len(_NAMES)
+"""A member that the scan need not know."""
+_PLACES = 64
+_SPREAD = 0x8FF34785799E5CBD  # odd, and such that no two names share a place
 
 
-def scan(
-    data: bytes, value: Ints, key: Ints | None, timestamp: Ints, max_bytes: int, max_future: int
-) -> tuple[NDArray[np.uint8], Ints, Ints]:
-    """Verdict, uint8 (n,), time in ms, int64 (n,), and positions of LOCATED, int64 (n, 6, 2), of each record.
+def _folded_name(name: str) -> int:
+    """As `_name` folds it."""
+    folded = 0
+    for c in name.encode():
+        folded = (folded << 8 & 2**64 - 1 | folded >> 56) ^ c
+    return folded
+
+
+def _places() -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """(64,) the member whose name has this place, and (members, 16) the letters of each name with its length at the end."""
+    places, letters = np.full(_PLACES, _OTHER), np.zeros((len(_NAMES), 16), np.uint8)
+    for member, name in enumerate(_NAMES):
+        place = (_folded_name(name) * _SPREAD & 2**64 - 1) >> 58
+        assert places[place] == _OTHER, "choose another _SPREAD"
+        places[place] = member
+        letters[member, : len(name)] = list(name.encode())
+        letters[member, -1] = len(name)
+    return places, letters
+
+
+_PLACE, _LETTERS = _places()
+
+
+def scan(data: bytes, value: Ints, key: Ints | None, timestamp: Ints, max_bytes: int, max_future: int) -> tuple[Bytes, Ints, Ints]:
+    """Verdict, uint8 (n,), time in ms, int64 (n,), and positions of LOCATED, int64 (n, 12, 2), of each record.
 
     Of an UNUSUAL one only the verdict means anything.
 
@@ -60,9 +90,7 @@ def deepest(data: bytes) -> int:
 
 
 @nb.njit(cache=True)
-def _scan(
-    data: NDArray[np.uint8], value: Ints, key: Ints, timestamp: Ints, max_bytes: int, max_future: int
-) -> tuple[NDArray[np.uint8], Ints, Ints]:
+def _scan(data: Bytes, value: Ints, key: Ints, timestamp: Ints, max_bytes: int, max_future: int) -> tuple[Bytes, Ints, Ints]:
     n = len(value)
     located = np.zeros((n, len(LOCATED), 2), np.int64)
     located[:, :, 1] = ABSENT
@@ -80,11 +108,9 @@ def _scan(
 
 
 @nb.njit(cache=True)
-def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
-    data: NDArray[np.uint8], at: int, stop: int, key_start: int, key_stop: int, seen: NDArray[np.uint64], located: Ints
-) -> tuple[int, int]:
-    """Verdict and time of one record."""
-    depth, members, member, present, odd, time = 0, 0, 0, 0, 0, NO_TIME
+def _scan_object(data: Bytes, at: int, stop: int, key_start: int, key_stop: int, seen: Hashes, located: Ints) -> Said:  # noqa: C901
+    """Verdict and time of one record: a state machine, with a branch for each kind of byte."""
+    depth, members, member, present, odd, time = 0, 0, _OTHER, 0, 0, NO_TIME
     awaits_name = False
     while at < stop:
         c = data[at]
@@ -97,38 +123,35 @@ def _scan_object(  # noqa: C901  # a state machine: one branch a kind of byte
                 members += 1
                 if again or oddity & _ESCAPED or members == MAX_MEMBERS:
                     return UNUSUAL, NO_TIME
-                present |= member
+                present |= 1 << member
             elif depth == 1 and member == _TIME:
                 time = rfc3339(data, at, end)
             elif depth == 1 and not _locate(data, located, member, at, end, oddity, key_start, key_stop):
                 return UNUSUAL, NO_TIME
             at = end + 1
-        elif c == ord(","):
-            awaits_name = depth == 1
-        elif c == ord(":"):
-            awaits_name = False
+        elif c == ord(",") or c == ord(":"):
+            awaits_name = depth == 1 and c == ord(",")
         elif c == ord("{") or c == ord("["):
+            _note_array(located, member, depth, 0, at - 1)
             depth += 1
             awaits_name = depth == 1
             if depth > MAX_DEPTH:
                 return UNUSUAL, NO_TIME
         elif c == ord("}") or c == ord("]"):
             depth -= 1
+            _note_array(located, member, depth, 1, at)
         elif depth == 1 and c == ord("n"):  # null: as good as absent
-            present &= ~member
+            present &= ~(1 << member)
         elif depth == 1 and member == _TIME and c > ord(" "):
             time, at = _whole(data, at - 1, stop)
-            if time == NO_TIME:
-                return UNUSUAL, NO_TIME
     return _verdict(time, present, odd), time
 
 
 @nb.njit(cache=True)
 def _verdict(time: int, present: int, odd: int) -> int:
     """Of a record whose bytes are in order, from the members it has."""
-    coordinates = present & (_LATITUDE | _LONGITUDE)
-    ends = present & _VALID_UNTIL
-    if not 0 <= time <= LAST_TIME or coordinates in (_LATITUDE, _LONGITUDE) or (ends and odd):
+    ends = present >> _VALID_UNTIL & 1
+    if not 0 <= time <= LAST_TIME or (present >> _LATITUDE ^ present >> _LONGITUDE) & 1 or (ends and odd):
         return UNUSUAL
     if ends:
         return SOUND_IF_IT_ENDS
@@ -136,7 +159,7 @@ def _verdict(time: int, present: int, odd: int) -> int:
 
 
 @nb.njit(cache=True)
-def _deepest(data: NDArray[np.uint8]) -> int:
+def _deepest(data: Bytes) -> int:
     at, depth, most = 0, 0, 0
     while at < len(data):
         c = data[at]
@@ -152,7 +175,7 @@ def _deepest(data: NDArray[np.uint8]) -> int:
 
 
 @nb.njit(cache=True)
-def _string_end(data: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
+def _string_end(data: Bytes, at: int, stop: int) -> tuple[int, int]:
     """Where the string that begins at `at` has its closing quote (or `stop`), and what is odd about it."""
     oddity = np.uint8(0)
     while at < stop:
@@ -168,8 +191,8 @@ def _string_end(data: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
 
 
 @nb.njit(cache=True)
-def _name(data: NDArray[np.uint8], at: int, end: int, seen: NDArray[np.uint64], members: int) -> tuple[int, bool]:
-    """Which member this name is, 0 for one the scan need not know, and whether a name with the same hash came before in this object.
+def _name(data: Bytes, at: int, end: int, seen: Hashes, members: int) -> tuple[int, bool]:
+    """Which member this name is, and whether a name with the same hash came before in this object.
 
     The hash of up to 8 bytes is those bytes; longer names are folded. Two that fall together are left to the careful look, so that
     the hash alone may stand for a name.
@@ -181,46 +204,39 @@ def _name(data: NDArray[np.uint8], at: int, end: int, seen: NDArray[np.uint64], 
     for i in range(members):
         again |= seen[i] == name
     seen[members] = name
-    length = end - at
-    if length == 4 and name == np.uint64(_TIME_NAME):
-        return _TIME, again
-    if length == 5 and name == np.uint64(_ACTOR_NAME):
-        return _ACTOR, again
-    if length == 7 and name == np.uint64(_LATITUDE_NAME):
-        return _LATITUDE, again
-    if length == 7 and name == np.uint64(_LONGITUDE_NAME):
-        return _LONGITUDE, again
-    return _other(data, end, name, length), again
+    member = _PLACE[name * np.uint64(_SPREAD) >> np.uint64(58)]
+    if member == _OTHER or _LETTERS[member, 15] != end - at:
+        return _OTHER, again
+    for i in range(end - at):
+        if _LETTERS[member, i] != data[at + i]:
+            return _OTHER, again
+    return member, again
 
 
 @nb.njit(cache=True)
-def _other(data: NDArray[np.uint8], end: int, name: np.uint64, length: int) -> int:
-    if length == 7:
-        return _SUBJECT if name == np.uint64(_SUBJECT_NAME) else _PURPOSE if name == np.uint64(_PURPOSE_NAME) else 0
-    if length == 8:
-        return _RESOURCE if name == np.uint64(_RESOURCE_NAME) else _EVENT_ID if name == np.uint64(_EVENT_ID_NAME) else 0
-    if length == 10 and name == np.uint64(_TEAM_NAME) and data[end - 2] == ord("a") and data[end - 1] == ord("m"):
-        return _TEAM  # with the last two bytes, the other eight follow from the folded ones
-    return _VALID_UNTIL if name == np.uint64(_VALID_UNTIL_NAME) else 0
-
-
-@nb.njit(cache=True)
-def _locate(data: NDArray[np.uint8], located: Ints, member: int, at: int, end: int, oddity: int, key_start: int, key_stop: int) -> bool:
+def _locate(data: Bytes, located: Ints, member: int, at: int, end: int, oddity: int, key_start: int, key_stop: int) -> bool:
     """Notes where the string of a member is, if it is one of LOCATED. False for an actor that is not, letter for letter, the key."""
     if member == _ACTOR and key_stop >= 0 and (oddity & _ESCAPED or not _same(data, at, end, key_start, key_stop)):
         return False
-    if member != _ACTOR and member < _SUBJECT:
-        return True
-    column = 0 if member == _ACTOR else 1
-    while member > _SUBJECT:
-        member >>= 1
-        column += 1
-    located[column] = (at, ESCAPED if oddity & _ESCAPED else end)
+    if member < _FIELDS:
+        located[member] = (at, ESCAPED if oddity & _ESCAPED else end)
+    if member == _PURPOSE:
+        dash = at
+        while dash < end and data[dash] != ord("-"):
+            dash += 1
+        located[_KIND] = (at, ESCAPED if oddity & _ESCAPED else dash)
     return True
 
 
+@nb.njit(inline="always")
+def _note_array(located: Ints, member: int, depth: int, side: int, at: int) -> None:
+    """Notes where the array of `fields` begins (side 0) and ends, brackets included."""
+    if depth == 1 and member == _FIELDS:
+        located[_FIELDS, side] = at
+
+
 @nb.njit(cache=True)
-def _same(data: NDArray[np.uint8], at: int, end: int, other: int, other_end: int) -> bool:
+def _same(data: Bytes, at: int, end: int, other: int, other_end: int) -> bool:
     if end - at != other_end - other:
         return False
     for i in range(end - at):  # noqa: SIM110  # numba knows no generators
@@ -230,10 +246,10 @@ def _same(data: NDArray[np.uint8], at: int, end: int, other: int, other_end: int
 
 
 @nb.njit(cache=True)
-def _whole(data: NDArray[np.uint8], at: int, stop: int) -> tuple[int, int]:
-    """The digits at `at` as a number, NO_TIME where there are none or too many, and where they end."""
+def _whole(data: Bytes, at: int, stop: int) -> tuple[int, int]:
+    """The digits at `at` as a number, and where they end; NO_TIME and `stop` where there are none or too many."""
     number, start = 0, at
     while at < stop and ord("0") <= data[at] <= ord("9") and at - start < _LONGEST_WHOLE:
         number = number * 10 + (data[at] - ord("0"))
         at += 1
-    return (number if start < at < start + _LONGEST_WHOLE else NO_TIME), at
+    return (number, at) if start < at < start + _LONGEST_WHOLE else (NO_TIME, stop)

@@ -6,17 +6,19 @@ they scored when it was trained.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detector.core import hypotheses as catalogue
 from detector.core.baselines import Baselines
-from detector.core.combination import Wiring
+from detector.core.combination import Said, Wiring
+from detector.core.estimators import path_attribution
 from detector.core.estimators.isolation_forest import PackedForest
 from detector.core.estimators.tails import Tails
 from detector.core.features import Matrix, schema_hash
@@ -26,19 +28,10 @@ from detector.core.signals import accumulators
 from detector.errors import ModelError
 
 FORMAT = 1
+CREDITED = 2.0
+"""From this rarity on, the general hypothesis says which signals it is due to by path attribution."""
 GOLDEN = 32
 """How many golden vectors a model carries."""
-
-
-class Rarities(NamedTuple):
-    """What a model says of n events, each row for itself."""
-
-    signal: Matrix
-    """(n, U) rarity of each used signal."""
-    hypothesis: Matrix
-    """(n, H) calibrated rarity of each hypothesis."""
-    forest: NDArray[np.float64]
-    """(n,) the isolation forest's score in (0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +66,24 @@ class Model:
     def _columns(self) -> NDArray[np.int64]:
         return np.array([self.names.index(s) for s in self.signals], np.int64)
 
-    def rarities(self, features: Matrix) -> Rarities:
+    def rarities(self, features: Matrix) -> Said:
         """(n, F) features -> rarities of signals and hypotheses."""
         values = features[:, self._columns]
         signal = self.signal_tails.rarities(values)
-        forest = self.forest.score(forest_input(signal, self.signals))
+        strange = forest_input(signal, self.signals)
+        forest = self.forest.score(strange)
         joined = join(self.hypotheses, self.signals, signal, values, forest)
-        return Rarities(signal, self.joined_tails.rarities(joined), forest)
+        rarity = self.joined_tails.rarities(joined)
+        return Said(signal, joined, rarity, forest, self._credit(strange, rarity))
+
+    def _credit(self, strange: Matrix, rarity: Matrix) -> Matrix:
+        """(n, U) what the forest's strangeness of the rows that are strange to it is due to."""
+        out = np.zeros((len(strange), len(self.signals)), np.float32)
+        if self.wiring.credited >= 0:
+            rows = np.flatnonzero(rarity[:, self.wiring.credited] >= CREDITED)
+            columns = np.array([self.signals.index(s) for s in catalogue.find("general").signals])
+            out[np.ix_(rows, columns)] = path_attribution.attribute(self.forest, strange[rows])
+        return out
 
     def total(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n,) S -> (n,) calibrated rarity."""
@@ -88,12 +92,20 @@ class Model:
     def named(self, version: str, sha256: str) -> Model:
         return replace(self, version=version, sha256=sha256)
 
+    def refreshed(self, baselines: Baselines, joined_tails: Tails, total_tails: Tails) -> Model:
+        """The same signals, tails and forest against other baselines, calibrated anew; named by what it says."""
+        model = replace(self, baselines=baselines, joined_tails=joined_tails, total_tails=total_tails)
+        digest = hashlib.sha256()
+        for name, array in sorted(model.to_arrays()[0].items()):
+            digest.update(f"{name} {array.dtype} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
+        return model.named(digest.hexdigest()[:12], digest.hexdigest())
+
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Arrays, their names prefixed with the view's, and what the manifest says of them."""
         parts = {
             "baselines": self.baselines.to_arrays(), "signal": self.signal_tails.to_arrays(), "forest": self.forest.to_arrays(),
             "joined": self.joined_tails.to_arrays(), "total": self.total_tails.to_arrays(),
-            "golden": {"features": self.golden, "rarity": self.rarities(self.golden).hypothesis},
+            "golden": {"features": self.golden, "rarity": self.rarities(self.golden).rarity},
         }  # fmt: skip
         arrays = {f"{self.view}.{part}.{name}": array for part, some in parts.items() for name, array in some.items()}
         said = {"schema": schema_hash(self.names), "hypotheses": [h.name for h in self.hypotheses], "signals": list(self.signals)}
@@ -129,7 +141,7 @@ def _checked(view: str, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any
         view, names, on, Baselines.from_arrays(part("baselines"), accumulators.K), Tails.from_arrays(part("signal"), len(signals)), forest,
         Tails.from_arrays(part("joined"), len(on)), Tails.from_arrays(part("total"), 1), features,
     )  # fmt: skip
-    if not np.array_equal(model.rarities(model.golden).hypothesis, golden["rarity"]):
+    if not np.array_equal(model.rarities(model.golden).rarity, golden["rarity"]):
         raise ValueError("its golden vectors score otherwise than when it was trained")
     return model
 

@@ -6,6 +6,7 @@ no clock, no batch size. So live service, replay, recovery and tests are one mec
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.core import alerts, combination
+from detector.core import alerts, combination, notables
 from detector.core.alerts import Alert, Evidence, ModelRef, Over, Related
 from detector.core.attribution import reasons, shares
 from detector.core.calibration import least_value, threshold
 from detector.core.context import Context
+from detector.core.daily import Daily
 from detector.core.events import DeadLetter, EventBatch
 from detector.core.frame import DAY
 from detector.core.model import Model
+from detector.core.notables import Notables
 from detector.core.tracking import Observed, Tracker
 from detector.core.views import View
 
@@ -48,6 +51,8 @@ class Scores:
     rarity: NDArray[np.float32]
     """Calibrated rarity of S."""
     forest: NDArray[np.float64]
+    hypothesis: NDArray[np.float32]
+    """(m, H) calibrated rarity of each hypothesis at the event."""
 
 
 @dataclass(slots=True)
@@ -56,20 +61,38 @@ class Outcome:
 
     alerts: list[tuple[Alert, bytes]] = field(default_factory=list)
     """In log order, each with its encoded form."""
+    notables: list[tuple[Alert, bytes]] = field(default_factory=list)
+    """Near misses, likewise."""
+    notables_dropped: Counter[int] = field(default_factory=Counter)
+    """Near misses that are too many for the day, by their rank."""
     dead: Sequence[DeadLetter] = ()
     scores: list[Scores] = field(default_factory=list)
+    daily: list[Daily] = field(default_factory=list)
+    """Records of days that ended."""
     repeated: int = 0
     late: int = 0
 
 
 class Pipeline:
     def __init__(self, view: View, model: Model, context: Context, policy: Policy, max_keys: int = 1_000_000) -> None:
-        self.view, self.model, self.context, self.policy = view, model, context, policy
+        self.view, self.context, self.policy = view, context, policy
         self.tracker = Tracker(view, context, model.baselines, len(model.hypotheses), max_keys)
         self.seq, self.head = 0, alerts.GENESIS
-        self._threshold = threshold(policy.budget)
+        self.notables = Notables()
+        self.adopt(model)
+
+    def adopt(self, model: Model) -> None:
+        """From here on, events are scored with this model: of the same signals and hypotheses."""
+        self.model = model
+        self.tracker.adopt(model.baselines)
+        self._threshold = threshold(self.policy.budget)
         self._least = least_value(model.total_tails, self._threshold)
-        self._ref = ModelRef(view.name, model.version, model.sha256)
+        self._near = least_value(model.total_tails, self._threshold - notables.WITHIN)
+        self._ref = ModelRef(self.view.name, model.version, model.sha256)
+
+    def turn(self, day: int) -> Daily | None:
+        """The log, of this partition or of another, has come to a day: the records of the one that is over."""
+        return self.tracker.turn(day)
 
     def process(self, batch: EventBatch) -> Outcome:
         """Scores every event as of that event, then the state has seen it."""
@@ -78,6 +101,8 @@ class Pipeline:
             late = batch.broker_time - batch.time > self.policy.max_age
             outcome.late, before = int(late.sum()), self.tracker.repeated
             for seen in self.tracker.observe(batch):
+                if seen.ended is not None:
+                    outcome.daily.append(seen.ended)
                 self._score(batch, seen, late, outcome)
             outcome.repeated = self.tracker.repeated - before
         return outcome
@@ -89,37 +114,60 @@ class Pipeline:
         done = 0
         while done < len(time):
             done = combination.advance(
-                self.tracker.state, seen.slots, time, offset, features, said.signal, said.hypothesis, self.model.wiring,
-                (self._least, self.policy.starts, done), score,
+                self.tracker.state, seen.slots, time, offset, features, said, self.model.wiring,
+                (self._least, self.policy.starts, done), score, self._near,
             )  # fmt: skip
             last = done - 1
-            if score[last] >= self._least and time[last] >= self.policy.starts:
-                self._over(batch, seen, last, float(score[last]), bool(late[seen.row[last]]), outcome)
-        outcome.scores.append(Scores(seen.row, score, self.model.total(score), said.forest))
+            if time[last] >= self.policy.starts:
+                self._judge(batch, seen, last, score[last], bool(late[seen.row[last]]), outcome)
+        outcome.scores.append(Scores(seen.row, score, self.model.total(score), said.forest, said.rarity))
 
-    def _over(self, batch: EventBatch, seen: Observed, i: int, score: float, late: bool, outcome: Outcome) -> None:
-        """Row i of a run is over the threshold: the state is as of it."""
-        row, slot, c = int(seen.row[i]), int(seen.slots[i]), self.tracker.state.columns
+    def _judge(self, batch: EventBatch, seen: Observed, i: int, score: np.float32, late: bool, outcome: Outcome) -> None:
+        """Row i of a run is over the threshold, or near it, or the last: the state is as of it."""
+        state, slot = self.tracker.state, int(seen.slots[i])
+        if score < self._least and score < max(self._near, state.columns["near_bar"][slot]):
+            return
         rarity = float(self.model.total(np.array([score], np.float32))[0])
-        identity = alerts.alert_id(self.view.name, batch.topic, batch.partition, int(batch.offset[row]))
+        notables.raise_bar(state, slot, self.model.total_tails, rarity, self._threshold)
+        if score >= self._least:
+            self._over(batch, seen, i, rarity, late, outcome)
+        elif self.notables.tells(self.tracker.day):
+            identity = self._identity(batch, int(seen.row[i]))
+            near = self._alert(batch, seen, i, rarity, late, (identity, notables.SEVERITY, None, None))
+            outcome.notables.append((near, alerts.encode(near)))
+        else:
+            outcome.notables_dropped[notables.rank(rarity, self._threshold)] += 1
+
+    def _over(self, batch: EventBatch, seen: Observed, i: int, rarity: float, late: bool, outcome: Outcome) -> None:
+        row, slot, state = int(seen.row[i]), int(seen.slots[i]), self.tracker.state
         evident = int(seen.frame.subject[i]) if seen.features.column("harvest")[i] > 0 else 0
-        over = Over(int(batch.time[row]), rarity, shares(self.model, c["hour_rarity"][slot]), evident, identity)
-        incident = alerts.incident(self.tracker.state, slot, over)
+        share = shares(self.model, state.columns["hour_rarity"][slot])
+        over = Over(int(batch.time[row]), rarity, share, evident, self._identity(batch, row))
+        incident = alerts.incident(state, slot, over)
         if incident is None:
             return
-        event = batch.rows[row]
-        told = reasons(self.model, c["hour_rarity"][slot], c["hour_signal"][slot], c["hour_reading"][slot])
-        alert = Alert(
-            alert_id=identity, kind=self.view.name, time=over.time, actor=event.actor, subject=event.subject,
-            team=self.tracker.framer.team_name(event.actor_team, event.actor, over.time), score=1 - 10.0**-rarity, rarity=round(rarity, 4),
-            severity=alerts.severity(rarity, self._threshold), incident_id=incident, reasons=told,
-            evidence=self._evidence(batch, row, slot, [r.hypothesis for r in told]),
-            related=Related((event.actor,), (event.subject,) if event.subject else ()), model=self._ref, context=self.context.hash,
-            confidence=alerts.confidence(float(seen.features.column("own_days")[i])), late=late, seq=self.seq, prev_hash=self.head,
-        )  # fmt: skip
+        alert = self._alert(batch, seen, i, rarity, late, (incident, alerts.severity(rarity, self._threshold), self.seq, self.head))
         value = alerts.encode(alert)
         self.seq, self.head = self.seq + 1, alerts.chain_hash(value)
         outcome.alerts.append((alert, value))
+
+    def _identity(self, batch: EventBatch, row: int) -> str:
+        return alerts.alert_id(self.view.name, batch.topic, batch.partition, int(batch.offset[row]))
+
+    def _alert(
+        self, batch: EventBatch, seen: Observed, i: int, rarity: float, late: bool, place: tuple[str, str, int | None, str | None]
+    ) -> Alert:
+        """About row i of a run; `place`: its incident, severity, number, and the hash of the one before."""
+        row, slot, (incident, severity, seq, prev_hash) = int(seen.row[i]), int(seen.slots[i]), place
+        event, time = batch.rows[row], int(batch.time[row])
+        told = reasons(self.model, self.tracker.state, slot, int(seen.frame.team[i]))
+        return Alert(
+            alert_id=self._identity(batch, row), kind=self.view.name, time=time, actor=event.actor, subject=event.subject,
+            team=self.tracker.framer.team_name(event.actor_team, event.actor, time), score=1 - 10.0**-rarity, rarity=round(rarity, 4),
+            severity=severity, incident_id=incident, reasons=told, evidence=self._evidence(batch, row, slot, [r.hypothesis for r in told]),
+            related=Related((event.actor,), (event.subject,) if event.subject else ()), model=self._ref, context=self.context.hash,
+            confidence=alerts.confidence(float(seen.features.column("own_days")[i])), late=late, seq=seq, prev_hash=prev_hash,
+        )  # fmt: skip
 
     def _evidence(self, batch: EventBatch, row: int, slot: int, told: Sequence[str]) -> tuple[Evidence, ...]:
         """The event itself, and the one that raised each hypothesis told of most."""
@@ -131,9 +179,12 @@ class Pipeline:
 
     def snapshot(self) -> dict[str, Any]:
         """All that the task knows, as named arrays."""
-        return {**self.tracker.state.snapshot(), "chain": np.array([self.seq, *bytes.fromhex(self.head)], np.int64)}
+        chain = np.array([self.seq, *bytes.fromhex(self.head), self.tracker.day], np.int64)
+        return {**self.tracker.state.snapshot(), "chain": chain, "notables": self.notables.snapshot()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """The inverse of `snapshot`. Raises StateError where it does not fit."""
-        self.tracker.state.restore({name: a for name, a in arrays.items() if name != "chain"})
-        self.seq, self.head = int(arrays["chain"][0]), bytes(arrays["chain"][1:].astype(np.uint8)).hex()
+        self.tracker.state.restore({name: a for name, a in arrays.items() if name not in ("chain", "notables")})
+        self.seq, self.head = int(arrays["chain"][0]), bytes(arrays["chain"][1:33].astype(np.uint8)).hex()
+        self.tracker.day = int(arrays["chain"][33])
+        self.notables.restore(arrays["notables"])

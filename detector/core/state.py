@@ -35,6 +35,13 @@ class Column:
     empty: float | int = 0
 
 
+def short(hashes: Array) -> NDArray[np.uint32]:
+    """(n,) 64-bit hashes -> their low 32 bits, for small state; 0 (absent) stays 0, and nothing else becomes 0."""
+    low = hashes.astype(np.uint32)
+    low[(low == 0) & (hashes != 0)] = 1
+    return low
+
+
 KEY = Column("key", "uint64")
 LAST = Column("last", "int64", empty=np.iinfo(np.int64).min)
 

@@ -37,7 +37,7 @@ def told(steps: list[Step]) -> list[str | None]:
 
 
 def expected(steps: list[Step]) -> list[str | None]:
-    """The same, slowly: an incident is told anew of a rise, another hypothesis, another subject (of the first 16), a later day."""
+    """The same, slowly: an incident is told anew of a rise, another hypothesis, another subject (of the first 8), a later day."""
     out: list[str | None] = []
     incident: dict[str, Any] = {}
     for i, (time, rarity, mask, subject) in enumerate(steps):
@@ -45,7 +45,7 @@ def expected(steps: list[Step]) -> list[str | None]:
             last = max(time, incident.get("last", time))
             incident = {"id": f"{i + 1:032x}", "last": last, "rarity": -1.0, "bits": set(), "subjects": [], "day": -1}
         bits = {d for d in range(4) if mask >> d & 1}
-        new_subject = subject != 0 and subject not in incident["subjects"] and len(incident["subjects"]) < 16
+        new_subject = subject != 0 and subject not in incident["subjects"] and len(incident["subjects"]) < 8
         news = rarity >= np.float32(incident["rarity"]) + 0.3 or bits - incident["bits"] or new_subject or time // DAY > incident["day"]
         incident["last"] = max(incident["last"], time)
         incident["subjects"] += [subject] if new_subject else []
@@ -99,7 +99,7 @@ def test_what_a_second_event_must_bring_to_be_told(second: Step, is_told: bool, 
     [
         ("RISE = 0.3", "RISE = 0.4"),
         ("QUIET = 3 * DAY", "QUIET = 2 * DAY"),
-        ("SUBJECTS = 16", "SUBJECTS = 15"),
+        ("SUBJECTS = 8", "SUBJECTS = 7"),
         ("-QUIET) > QUIET", "-QUIET) >= QUIET"),
         ('        c["incident_hypotheses"][slot] = 0\n', ""),
         ('        c["incident_rarity"][slot] = 0\n', ""),

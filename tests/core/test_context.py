@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from detector.core.context import OFF_WITHOUT, Context
+from detector.core.context import OFF_WITHOUT, Context, Zone
 from detector.errors import ContextError
-from detector.files import read_context
+from detector.files import context_of, read_context
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "context"
 COMPANY = Path(__file__).parents[2] / ".." / "shared" / "data" / "company"
@@ -28,7 +28,7 @@ def example() -> Context:
 
 def parse(**files: str) -> Context:
     """`directory_csv="..."` is the file directory.csv."""
-    return Context.parse({".".join(name.rsplit("_", 1)): text.encode() for name, text in files.items()})
+    return context_of({".".join(name.rsplit("_", 1)): text.encode() for name, text in files.items()})
 
 
 def test_the_example_holds_every_file(example: Context) -> None:
@@ -112,6 +112,7 @@ def test_owners_revocations_walls_fields_and_calendars(example: Context) -> None
     assert wall and wall.allowed_actor_regions == {"US", "EU", "SG"} and wall.exception_prefix == "EXC-"
     assert example.wall("CN") is None and example.field_class("gps") == "location" and example.field_class("x") is None
     calendar = example.calendar("EU")
+    assert sorted(example.zones) == ["America/New_York", "Asia/Singapore", "Europe/Dublin"]
     assert calendar and calendar.time_zone == "Europe/Dublin" and calendar.working_days == {0, 1, 2, 3, 4}
     assert day("2026-03-17") in calendar.holidays and example.region("e1002") == "SG"
 
@@ -141,10 +142,16 @@ class TestTheHash:
         header = files[name].splitlines()[0] if name.endswith(".csv") else b""
         if name == "resources.csv":
             header += b"\nledger_alerts,watch"
-        assert Context.parse({**files, name: header}).hash != Context.parse(files).hash
+        assert context_of({**files, name: header}).hash != context_of(files).hash
+
+    def test_depends_on_the_rules_of_time_zones_that_calendars_name_and_on_no_others(self) -> None:
+        files = {"calendar.toml": b'[EU]\ntime_zone = "Europe/Dublin"\n'}
+        zones = {"Europe/Dublin": Zone((0, 5), (0, 3_600_000)), "Asia/Tokyo": Zone((0,), (32_400_000,))}
+        one, other = (Context.parse(files, zones=zones | {name: Zone((0, 7), (0, 1))}) for name in ("Asia/Tokyo", "Europe/Dublin"))
+        assert one.hash == Context.parse(files, zones=zones).hash != other.hash and list(one.zones) == ["Europe/Dublin"]
 
     def test_is_the_same_in_every_process(self) -> None:
-        assert Context.empty().hash == "0fffd7a0f30dfd8f87d9790330245453f5e79be90b12fe00d59305326f8d8965"
+        assert Context.empty().hash == "49b52ac3ba14f6f97ddcf571e2e127e69c5990abafdc992b1ff808ed8e1c9a05"
 
 
 MISTAKES = {
@@ -179,6 +186,9 @@ MISTAKES = {
         "residency.toml:1:exempt_teams: write a list",
     ),
     "a region without zone": ({"calendar_toml": "[EU]\n"}, "calendar.toml:1:time_zone: a region needs"),
+    "a zone of no place": ({"calendar_toml": '\n[EU]\ntime_zone="Dublin"'}, "calendar.toml:2:time_zone: 'Dublin' is no IANA time zone"),
+    "a zone that is a path": ({"calendar_toml": '[EU]\ntime_zone="../UTC"'}, "calendar.toml:1:time_zone: '../UTC' is no IANA time zone"),
+    "a zone that is a list": ({"calendar_toml": '[EU]\ntime_zone=["UTC"]'}, "calendar.toml:1:time_zone: a region needs an IANA time zone"),
     "a region that is no table": ({"calendar_toml": 'EU = "Europe/Dublin"'}, "calendar.toml:1:EU: a region is a table"),
     "a day of no week": ({"calendar_toml": '[EU]\ntime_zone="UTC"\nworking_days=["mo"]'}, "calendar.toml:1:working_days: write a list"),
     "holidays": ({"calendar_toml": '[EU]\ntime_zone="UTC"\nholidays=["1.1."]'}, "calendar.toml:1:holidays: write a list of dates"),

@@ -27,8 +27,8 @@ def found(steps: Steps, cut: int = 0) -> list[bool]:
 
 
 def expected(steps: Steps) -> list[bool]:
-    """An id is a repetition if it is among the key's last 128 that were none; what has no id never is."""
-    recent: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=128))
+    """An id is a repetition if it is among the key's last 64 that were none; what has no id never is."""
+    recent: dict[int, deque[int]] = defaultdict(lambda: deque(maxlen=64))
     out = []
     for key, identity in steps:
         short = identity % 2**32 or 1
@@ -40,18 +40,18 @@ def expected(steps: Steps) -> list[bool]:
 
 def story(seed: int) -> Steps:
     rng = np.random.default_rng(seed)
-    ids = rng.integers(1, 2**63, 180)
+    ids = rng.integers(1, 2**63, 90)
     return [(int(rng.integers(1, 4)), 0 if rng.random() < 0.1 else int(ids[rng.integers(len(ids))])) for _ in range(1500)]
 
 
 @settings(derandomize=True, deadline=None, max_examples=30, database=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1500))
-def test_repetitions_are_those_of_a_list_of_the_last_128_ids(seed: int, cut: int) -> None:
+def test_repetitions_are_those_of_a_list_of_the_last_64_ids(seed: int, cut: int) -> None:
     assert found(story(seed), cut) == expected(story(seed))
 
 
-@pytest.mark.parametrize(("between", "repeated"), [(0, True), (127, True), (128, False)])
-def test_an_id_is_known_for_128_events_of_its_key(between: int, repeated: bool) -> None:
+@pytest.mark.parametrize(("between", "repeated"), [(0, True), (63, True), (64, False)])
+def test_an_id_is_known_for_64_events_of_its_key(between: int, repeated: bool) -> None:
     assert found([(1, 999), *((1, i + 1) for i in range(between)), *((2, i + 1) for i in range(500)), (1, 999)])[-1] is repeated
 
 
@@ -67,8 +67,8 @@ def test_an_id_whose_short_hash_is_zero_is_known_too() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("RING = 128", "RING = 127"),
-        ("RING = 128", "RING = 129"),
+        ("RING = 64", "RING = 63"),
+        ("RING = 64", "RING = 65"),
         ("        if not found[i]:", "        if True:"),
         ("recent_next[s] += 1", "recent_next[s] += 2"),
         ("if ids[i] == 0:", "if False:"),

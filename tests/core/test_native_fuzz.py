@@ -116,8 +116,11 @@ def check(values: Sequence[bytes], keys: Sequence[bytes | None] | None, timestam
             assert {name: column(batch.rows[row], name) for name in COLUMNS} == expected, value
             assert batch.time[row] == expected["time"]
             assert batch.broker_time[row] == (timestamps[i] if timestamps[i] > 0 else expected["time"])
-    for name in LOCATED:
+    for name in set(LOCATED) - {"fields"}:
         assert (batch.hashes(name) == hash_members(batch.rows, name)).all(), name
+    lists: dict[int, tuple[str, ...]] = {0: ()}
+    for known, row in zip(batch.hashes("fields").tolist(), batch.rows, strict=True):
+        assert lists.setdefault(known, row.fields) == row.fields
     assert list(accepted) == sorted(accepted) and list(refused) == sorted(refused)
     return records, batch
 

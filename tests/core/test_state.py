@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutation import mutate
-from slow_signals import Held
 
 from detector.core import state
 from detector.core.state import Column, KeyedState
@@ -18,6 +17,28 @@ from detector.errors import StateError
 COLUMNS = (Column("events", "int64"), Column("pair", "float32", (2, 3), empty=-1))
 STEPS = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 50)), max_size=300)
 Steps = list[tuple[int, int]]
+
+
+class Held:
+    """Which keys are held and in which slot: a new key takes the lowest free slot; when all are taken, a sixteenth of the keys goes, the
+    oldest first and among equally old ones the lower slot."""
+
+    def __init__(self, max_keys: int) -> None:
+        self.slots: list[int | None] = [None] * max_keys
+        self.last: dict[int, int] = {}
+
+    def touch(self, key: int, time: int) -> list[int]:
+        """An event of the key; returns the keys that had to go."""
+        gone: list[int] = []
+        if key not in self.last:
+            if None not in self.slots:
+                gone = sorted(self.last, key=lambda k: (self.last[k], self.slots.index(k)))[: len(self.slots) // 16]
+            for old in gone:
+                self.slots[self.slots.index(old)] = None
+                del self.last[old]
+            self.slots[self.slots.index(None)] = key
+        self.last[key] = max(self.last.get(key, time), time)
+        return gone
 
 
 def counted(steps: Steps, max_keys: int, cut: int) -> KeyedState:
@@ -123,6 +144,12 @@ def test_a_snapshot_that_does_not_fit_is_refused_and_changes_nothing(says: str, 
     with pytest.raises(StateError, match=says):
         kept.restore(damage(counted([(k, k) for k in range(21, 29)], 64, 4).snapshot()))
     assert {n: a.tobytes() for n, a in kept.snapshot().items()} == {n: a.tobytes() for n, a in before.items()}
+
+
+def test_a_short_hash_is_the_low_half_and_0_only_where_there_is_none() -> None:
+    hashes = np.array([0, 1, 7 << 32, (7 << 32) + 5, 2**64 - 1], np.uint64)
+    short = state.short(hashes)
+    assert short.dtype == np.uint32 and short.tolist() == [0, 1, 1, 5, 2**32 - 1]
 
 
 STORY: Steps = [(int(k), int(t)) for k, t in zip(*np.random.default_rng(3).integers(1, 50, (2, 300)), strict=True)]

@@ -12,8 +12,8 @@ import numpy as np
 from company_world import END, TODAY, ms, planted
 from world import as_records
 
-from detector.core.context import Context
 from detector.core.formats.native import Limits, decode
+from detector.files import context_of
 from detector.sandbox.company import Company, Day
 from detector.sandbox.company.calendar import DAY, HOUR, is_working_day
 from detector.sandbox.company.roles import TEAMS
@@ -114,7 +114,7 @@ def test_a_team_that_lost_a_resource_hardly_tries_it_again_and_is_denied(company
 
 
 def test_the_detector_reads_its_context_and_misses_nothing(company: Company, events: list[dict[str, Any]]) -> None:
-    context = Context.parse(company.context_files())
+    context = context_of(company.context_files())
     assert context.absent == ()
     assert all(context.is_employee(event["actor"]) for event in events)
     for event in events[::7]:
@@ -124,7 +124,7 @@ def test_the_detector_reads_its_context_and_misses_nothing(company: Company, eve
 
 
 def test_protected_people_are_customers_and_nobody_ever_touches_a_canary(company: Company, events: list[dict[str, Any]]) -> None:
-    context = Context.parse(company.context_files())
+    context = context_of(company.context_files())
     assert set(context.protected) <= set(company.customers.names)
     assert {"journalist", "official", "canary"} <= set(context.protected.values())
     seen = {event.get("subject") for event in events}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from company_world import END, TODAY, ms, planted
 
-from detector.core.context import Context
+from detector.files import context_of
 from detector.sandbox.company import INCIDENTS, Company, live_start
 from detector.sandbox.company.calendar import DAY, HOUR, is_working_day, local_day
 
@@ -39,7 +39,7 @@ def test_the_story_is_small_and_about_where_journalists_and_colleagues_are() -> 
     (story,) = company.planted
     assert 3 <= len(story.actors) <= 5
     assert 30 <= len(story.event_ids) <= 60
-    context = Context.parse(company.context_files())
+    context = context_of(company.context_files())
     kinds = Counter(context.protected.get(subject, "colleague") for subject in story.subjects)
     assert kinds == {"journalist": 4, "colleague": 3}
     events = [json.loads(value) for day in range(TODAY, TODAY + 3) for value in company.day(day).values]

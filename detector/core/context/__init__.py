@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from types import MappingProxyType
 
 import msgspec
 
@@ -63,6 +64,18 @@ class Calendar:
     holidays: frozenset[int] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """Local time by the IANA rules: from `since[i]` (ms since 1970 UTC, ascending) on, clocks are `offset[i]` ms ahead of UTC."""
+
+    since: tuple[int, ...]
+    """The first applies to whatever is earlier, too."""
+    offset: tuple[int, ...]
+
+
+NO_ZONES: Mapping[str, Zone] = MappingProxyType({})
+
+
 @dataclass(frozen=True)
 class Context:
     """See the module. The members are what the files say; ask through the methods."""
@@ -80,19 +93,30 @@ class Context:
     """(team, resource) -> the first day without it."""
     walls: Mapping[str, Wall] = field(default_factory=dict)
     calendars: Mapping[str, Calendar] = field(default_factory=dict)
+    zones: Mapping[str, Zone] = field(default_factory=dict)
+    """The time zones that the calendars name."""
     absent: tuple[str, ...] = ()
     """Names of the files that were not there."""
     key: bytes = field(default=b"", repr=False)
     """Of the hashes in protected.csv. It is no part of `hash`."""
 
     @staticmethod
-    def parse(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES) -> Context:
+    def parse(
+        files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES, zones: Mapping[str, Zone] = NO_ZONES
+    ) -> Context:
         """The context that the files (name -> content) of a folder say; `resources` (kind -> patterns) stands in for an absent
-        resources.csv. Raises ContextError naming every problem of every file, a line each.
+        resources.csv; `zones` holds at least those of `zones_named`. Raises ContextError naming every problem of every file, a line each.
         """
         from detector.core.context.parse import parse  # it builds what this module defines
 
-        return parse(files, resources)
+        return parse(files, resources, zones)
+
+    @staticmethod
+    def zones_named(files: Mapping[str, bytes]) -> list[str]:
+        """The time zones, in order of their names, that the files speak of, whether there are such zones or not."""
+        from detector.core.context.parse import zones_named
+
+        return zones_named(files)
 
     @staticmethod
     def empty() -> Context:
@@ -105,7 +129,7 @@ class Context:
         said = {
             "employees": self.employees, "protected": self.protected, "links": self.links, "fields": self.fields,
             "resources": self.resources, "owned": self.owned, "revoked": sorted((*key, day) for key, day in self.revoked.items()),
-            "walls": self.walls, "calendars": self.calendars,
+            "walls": self.walls, "calendars": self.calendars, "zones": self.zones,
         }  # fmt: skip
         return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
 
@@ -220,9 +244,9 @@ OFF_WITHOUT: Mapping[str, str] = {
     "links.csv": "employees' own accounts, households and contacts are not known",
     "fields.csv": "no field counts as sensitive",
     "resources.csv": "alert, audit, iam, HR and asset resources are told by the usual names",
-    "owners.csv": "a transfer revokes nothing",
+    "owners.csv": "a transfer takes no resource away",
     "revocations.csv": "no resource counts as taken away",
-    "residency.toml": "there are no residency walls",
-    "calendar.toml": "hours are UTC and holidays are not known",
+    "residency.toml": "there are no residency walls, and no purpose is an approved exception",
+    "calendar.toml": "hours are UTC, Saturday and Sunday are free, and holidays are not known",
 }
 """File -> what is off without it. Its keys are the files that a context folder may hold."""

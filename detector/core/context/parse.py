@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from detector.core.context import OFF_WITHOUT, RESOURCE_KINDS, Calendar, Context, Employee, Wall
+from detector.core.context import OFF_WITHOUT, RESOURCE_KINDS, Calendar, Context, Employee, Wall, Zone
 from detector.core.context.tables import Problems, Row, day_of, line_of, rows, toml
 from detector.errors import ContextError
 
@@ -16,7 +16,7 @@ WEEK = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sun
 _SHOWN = 50
 
 
-def parse(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]]) -> Context:
+def parse(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]], zones: Mapping[str, Zone]) -> Context:
     problems = Problems()
 
     def table(name: str) -> Iterator[Row]:
@@ -33,7 +33,8 @@ def parse(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]]) 
         owned=_owned(table("owners.csv")),
         revoked=_revoked(table("revocations.csv")),
         walls=_walls(files["residency.toml"], problems) if "residency.toml" in files else {},
-        calendars=_calendars(files["calendar.toml"], problems) if "calendar.toml" in files else {},
+        calendars=_calendars(files["calendar.toml"], zones, problems) if "calendar.toml" in files else {},
+        zones={name: zones[name] for name in zones_named(files) if name in zones},
         absent=tuple(name for name in OFF_WITHOUT if name not in files),
     )
     if problems.lines:
@@ -156,7 +157,12 @@ def _walls(data: bytes, problems: Problems) -> dict[str, Wall]:
     return found
 
 
-def _calendars(data: bytes, problems: Problems) -> dict[str, Calendar]:
+def zones_named(files: Mapping[str, bytes]) -> list[str]:
+    regions = toml("calendar.toml", files.get("calendar.toml", b""), Problems()).values()
+    return sorted({str(said["time_zone"]) for said in regions if isinstance(said, dict) and "time_zone" in said})
+
+
+def _calendars(data: bytes, zones: Mapping[str, Zone], problems: Problems) -> dict[str, Calendar]:
     file = "calendar.toml"
     found = {}
     for region, said in toml(file, data, problems).items():
@@ -168,6 +174,8 @@ def _calendars(data: bytes, problems: Problems) -> dict[str, Calendar]:
         holidays = [day_of(str(day)) for day in said.get("holidays", [])] if isinstance(said.get("holidays", []), list) else [None]
         if not isinstance(zone, str) or not zone:
             problems.add(file, line, "time_zone", 'a region needs an IANA time zone as in "Europe/Dublin"; add it')
+        elif zone not in zones:
+            problems.add(file, line, "time_zone", f"'{zone}' is no IANA time zone; write one as in \"Europe/Dublin\"")
         elif days is None or not set(days) <= set(WEEK):
             problems.add(file, line, "working_days", f"write a list of {', '.join(WEEK)}")
         elif None in holidays:

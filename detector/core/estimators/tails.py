@@ -2,7 +2,8 @@
 
 Empirical up to the top 2 %, an exponential fitted to the excess above it (the peaks-over-threshold view of extremes: J. Pickands, Annals
 of Statistics 3, 1975, with shape 0), the top 0.1 % censored so that history's own incidents do not set the scale. Beyond what n days can
-tell (log10 n - .6) a rarity grows only .3 as fast, and it never exceeds 4.6.
+tell (log10 n - .6) a calibrated rarity grows only .3 as fast, and it never exceeds 4.6. The rarities of plain signals, which are joined
+first and calibrated then, are not held back so: what is extreme must not be flattened twice.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 KNOTS = 64
 TOP, CENSORED = 0.02, 0.001
 MOST, SLOW, SLOW_BELOW = 4.6, 0.3, 0.6
-SPARSE, SPARSE_EXTRA = 0.015, 4
+PLAIN_MOST = 6.0
+SPARSE, SPARSE_EXTRA, SPARSE_LEAST, SPARSE_SLOW_BELOW = 0.015, 4, 5, 0.9
 LN10 = math.log(10)
 
 
@@ -32,13 +34,13 @@ class Tails:
     scale: NDArray[np.float64]
     """(D,) mean excess over the last knot."""
     soft: NDArray[np.float64]
-    """(D,) the rarity from which on it grows slowly."""
+    """(D,) the rarity from which on it grows slowly; the end of the scale where it is never held back."""
 
     def __len__(self) -> int:
         return len(self.scale)
 
     def rarities(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, D) values -> (n, D) rarities in [0, 4.6]; each row and column for itself."""
+        """(n, D) values -> (n, D) rarities, at most 4.6 (of plain signals: 6); each row and column for itself."""
         out = np.empty(values.shape, np.float32)
         _rarities(values, self.value, self.rarity, self.scale, self.soft, out)
         return out
@@ -61,10 +63,15 @@ class Tails:
         return Tails(*(arrays[name] for name in shapes))
 
 
-def fit(day_maxima: NDArray[np.floating[Any]]) -> Tails:
-    """Tails of D columns of (n, D) day maxima, n >= 1, one row an active employee-day (0 on a day without the evidence)."""
+def fit(day_maxima: NDArray[np.floating[Any]], plain: bool = False) -> Tails:
+    """Tails of D columns of (n, D) day maxima, n >= 1, one row an active employee-day (0 on a day without the evidence).
+
+    `plain`: of signals that are yet to be joined and calibrated.
+    """
     columns = [_fit(np.sort(np.asarray(column, np.float64))) for column in day_maxima.T]
     value, rarity, scale, soft = (np.array(part) for part in zip(*columns, strict=True))
+    if plain:
+        soft = np.full(len(scale), PLAIN_MOST)
     return Tails(value.reshape(-1, KNOTS), rarity.reshape(-1, KNOTS), scale, soft)
 
 
@@ -81,11 +88,12 @@ def _fit(v: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float6
     rarity[-1] = -math.log10((top + (SPARSE_EXTRA if sparse else 0.5)) / (n + 1))
     rarity = np.clip(rarity, 0.0, max(rarity[-1], 0.0))
     pad = (KNOTS - len(value), 0)
+    excess = np.maximum(v[n - top :] - threshold, 0)
     return (
         np.pad(value, pad, mode="edge"),
         np.pad(rarity, pad, mode="edge"),
-        _scale(v[n - top :] - threshold, n),
-        max(math.log10(n) - SLOW_BELOW, 0.5),
+        _sparse_scale(excess, threshold) if sparse else _scale(excess, n),
+        max(math.log10(n) - (SPARSE_SLOW_BELOW if sparse else SLOW_BELOW), 0.5),
     )
 
 
@@ -94,8 +102,14 @@ def _scale(excess: NDArray[np.float64], n: int) -> float:
     if not len(excess):
         return 1.0
     censored = min(math.ceil(CENSORED * n), len(excess) - 1)
-    kept = np.minimum(np.maximum(excess, 0), excess[len(excess) - 1 - censored])
+    kept = np.minimum(excess, excess[len(excess) - 1 - censored])
     return max(float(kept.sum()) / (len(excess) - censored), 1e-3)
+
+
+def _sparse_scale(excess: NDArray[np.float64], threshold: float) -> float:
+    """Of what hardly ever happens: a handful of observations says little of a scale, so it is never taken for a small one."""
+    mean = float(excess.mean()) if len(excess) >= SPARSE_LEAST else 0.0
+    return max(mean, 0.15 * threshold + 1e-3)
 
 
 @nb.njit(cache=True)
@@ -124,4 +138,4 @@ def _rarities(values, knot, knot_rarity, scale, soft, out):  # type: ignore[no-u
                 r = knot_rarity[d, low] + part * (knot_rarity[d, high] - knot_rarity[d, low])
             if r > soft[d]:
                 r = soft[d] + SLOW * (r - soft[d])
-            out[i, d] = min(max(r, 0.0), MOST)
+            out[i, d] = min(max(r, 0.0), max(MOST, soft[d]))

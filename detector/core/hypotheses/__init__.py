@@ -38,6 +38,8 @@ class Hypothesis:
     weight: float = 1.0
     needs: tuple[str, ...] = ()
     """Context files without any of which it cannot see anything, and is off."""
+    needs_reasons: bool = False
+    """It is about accesses without a reason, and says nothing where the log never gives one: no purpose, no assignment. It is then off."""
 
     def joined(self, rarities: NDArray[np.float32], values: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, signals) rarities and raw values -> (n,) joined value; not for `forest`."""
@@ -76,18 +78,33 @@ def about(number: float) -> str:
 
 
 def usual(reading: Reading) -> str:
-    """`usually 0.4, the team 1.2`; what is not known is left out."""
+    """`usually 0.4, the team 1.2`: the highest of a usual day. What is not known is left out."""
     parts = []
     if reading.own_usual is not None:
-        parts.append(f"usually {about(reading.own_usual)}")
+        parts.append(f"usually {_little(reading.own_usual)}")
     if reading.team_usual is not None:
-        parts.append(f"{'' if parts else 'usually '}the team {about(reading.team_usual)}")
+        parts.append(f"{'' if parts else 'usually '}the team {_little(reading.team_usual)}")
     return ", ".join(parts)
+
+
+def _little(number: float) -> str:
+    """A mean over many days is hardly ever 0, and 0 would be read as never."""
+    return about(number) if number >= 0.095 else "under 0.1"
+
+
+SPANS = {"1.5h": "in the last few hours", "16h": "in the last day or so", "6d": "in the last week or so"}
 
 
 def span(reading: Reading) -> str:
     """The span of time that a signal such as `harvest.16h.team` sums over, in words."""
-    return {"1.5h": "within a few hours", "16h": "within a day or so", "6d": "within about a week"}.get(_half_life(reading.name), "at once")
+    return SPANS.get(_half_life(reading.name), "at once")
+
+
+def lately(readings: Sequence[Reading]) -> Reading:
+    """The reading to speak of: the strongest, or the same evidence over a shorter span where that holds nearly all of it."""
+    strongest = readings[0]
+    same = [r for r in readings if r.name.split(".", 1)[0] == strongest.name.split(".", 1)[0] and r.value >= 0.8 * strongest.value]
+    return min(same, key=lambda r: list(SPANS).index(_half_life(r.name)))
 
 
 def _half_life(signal: str) -> str:

@@ -10,25 +10,34 @@ from collections.abc import Sequence
 from detector.core.hypotheses import Hypothesis, Reading, about, span, usual
 
 SIGNALS = (
-    "activity.1.5h.own", "activity.1.5h.team", "activity.16h.own", "activity.16h.team",
-    "breadth.1.5h.own", "breadth.1.5h.team", "breadth.16h.own", "breadth.16h.team",
-    "export.16h.own", "export.16h.team", "foreign.16h.own", "harvest.16h.own", "odd_pair", "odd_hour",
+    "activity.16h.own", "activity.16h.team", "breadth.16h.own", "breadth.16h.team", "sensitive.16h.own", "sensitive.16h.team",
+    "geo.16h.own", "geo.16h.team", "denied.16h.own", "denied.16h.team", "odd_hour.16h.own", "odd_hour.16h.team", "odd_step.16h.own",
+    "odd_step.16h.team", "odd_pair", "travel",
 )  # fmt: skip
 CLIP = 0.3
 """Rarities below it are noise to the forest."""
 
 NAMES = {
-    "activity": "accesses", "breadth": "people not looked at before", "export": "records exported", "foreign": "use of others' resources",
-    "harvest": "unexplained new people", "odd_pair": "an action unusual for them", "odd_hour": "an hour unusual for them",
+    "activity": "accesses", "breadth": "people not looked at before", "sensitive": "looks at location or content data",
+    "geo": "unusual countries, devices or journeys", "denied": "refused accesses",
+    "odd_hour": "work at hours unusual for them", "odd_step": "an order of work unusual for them", "odd_pair": "an action unusual for them",
+    "travel": "a journey too fast to be made",
 }  # fmt: skip
+COUNTED = {"activity", "breadth"}
+"""Those whose sums are numbers that a person can check."""
 
 
 def says(readings: Sequence[Reading]) -> str:
-    parts = []
-    for r in readings:
-        what = NAMES[r.name.split(".", 1)[0]]
-        parts.append(what if r.own_usual is None else f"{what}: {about(r.value)} {span(r)} ({usual(r)})")
-    return "behaved unlike themselves and unlike others, all in all; most of it " + "; ".join(parts)
+    by_evidence = {r.name.split(".", 1)[0]: r for r in reversed(readings)}  # against oneself and against the team: one thing, said once
+    return "behaved unlike themselves and unlike others, all in all; most of it " + "; ".join(
+        _says(evidence, r) for evidence, r in reversed(by_evidence.items())
+    )
+
+
+def _says(evidence: str, r: Reading) -> str:
+    if evidence not in COUNTED or r.own_usual is None:
+        return NAMES[evidence]
+    return f"{NAMES[evidence]}: about {about(r.value)} {span(r)} ({usual(r)})"
 
 
 HYPOTHESIS = Hypothesis("general", SIGNALS, "forest", says, weight=0.5)

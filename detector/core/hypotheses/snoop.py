@@ -1,17 +1,18 @@
-"""Looks at protected people, at colleagues' accounts, or at their circle, for the first time and without a reason that the log knows."""
+"""Looks at protected people, at colleagues' accounts, or at their circle, without a reason that the log knows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detector.core.hypotheses import Hypothesis, Reading, about, span, usual
+from detector.core.hypotheses import Hypothesis, Reading, about, lately, span, usual
 
 
 def says(readings: Sequence[Reading]) -> str:
-    r = readings[0]
+    r = lately(readings)
     return (
-        f"looked at people who deserve special care (protected, colleagues, or close to them), without a ticket: "
-        f"about {about(r.value)} {span(r)}, location data counting double ({usual(r)})"
+        f"looked at protected people, at colleagues' own data or at those close to them: weight {about(r.value)} {span(r)} ({usual(r)}); a "
+        f"day's first look at somebody protected counts 1 if nothing explains it, at a colleague .8, at a protected person's contact .6; "
+        f"at where they are double, at somebody known less than half, with a reason less"
     )
 
 

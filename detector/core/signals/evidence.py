@@ -5,24 +5,32 @@ from __future__ import annotations
 import numpy as np
 
 from detector.core.baselines import Baselines
-from detector.core.events import ACTIONS
+from detector.core.events import ACTIONS, OUTCOMES
 from detector.core.features import FeatureBatch
 from detector.core.frame import Frame
 from detector.core.state import Column, KeyedState, Slots
 
 COLUMNS: tuple[Column, ...] = ()
-NEEDS = ("w", "new")
-GIVES = ("harvest", "snoop", "export", "activity", "breadth")
-"""`harvest` unexplained people never dealt with before; `snoop` such people who deserve care; `export` records taken out; `activity` any
-event; `breadth` new people, explained or not."""
+NEEDS = ("w", "new", "first")
+GIVES = ("harvest", "snoop", "export", "bytes_out", "activity", "breadth", "sensitive", "denied")
+"""`harvest` unexplained people never dealt with before; `snoop` people who deserve care, at the day's first look; `export` records and
+`bytes_out` bytes exported, explained ones counted less; `activity` any access but a login; `breadth` new people, explained or not;
+`sensitive` where a person is, what they write or pay; `denied` refused."""
 
-EXPORT, ASSIGN, LOGIN = ACTIONS.index("export"), ACTIONS.index("assign"), ACTIONS.index("login")
+EXPORT, LOGIN, ASSIGN = (ACTIONS.index(action) for action in ("export", "login", "assign"))
+DENIED = OUTCOMES.index("denied")
 
 
 def observe(state: KeyedState, slots: Slots, frame: Frame, baselines: Baselines, out: FeatureBatch) -> None:
-    w, new = out.column("w"), out.column("new")
+    w, new, first = out.column("w"), out.column("new"), out.column("first")
+    access, on_person = frame.action < ASSIGN, frame.on_person()
+    taken = 0.2 + 0.8 * w
+    again = on_person & (first == 0)
     out.column("harvest")[:] = w * new
-    out.column("snoop")[:] = np.where(frame.own, 0, w * new * frame.special * (1 + frame.location))
-    out.column("export")[:] = np.where(frame.action == EXPORT, frame.records * (0.2 + 0.8 * w), 0)
-    out.column("activity")[:] = (frame.action < ASSIGN) & (frame.action != LOGIN)
+    out.column("snoop")[:] = np.where(frame.own, 0, first * w * frame.special * (1 + frame.location) * np.where(new > 0, 1, 0.4))
+    out.column("export")[:] = np.where(frame.action == EXPORT, frame.records * taken, 0)
+    out.column("bytes_out")[:] = np.where(frame.action == EXPORT, frame.bytes * taken, 0)
+    out.column("activity")[:] = access & (frame.action != LOGIN)
     out.column("breadth")[:] = new
+    out.column("sensitive")[:] = w * (first * (frame.location + 0.5 * frame.content) + 0.2 * (again & frame.location))
+    out.column("denied")[:] = np.where(frame.outcome == DENIED, w, 0)
