@@ -17,6 +17,9 @@ COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "detector_late_events": ("Access events older than input.max_age when they came; scored all the same.", ()),
     "detector_dead_letters": ("Records refused, by reason code.", ("reason",)),
     "detector_alerts": ("Alerts delivered.", ("severity",)),
+    "detector_notables": ("Near misses delivered.", ()),
+    "detector_notables_dropped": ("Near misses beyond a day's bound, by tenths of rarity above the threshold less 1.", ("rank",)),
+    "detector_daily_blocks": ("Blocks of daily records delivered.", ()),
     "detector_doubts": ("Transactions whose outcome had to be read back from the broker, by where they broke.", ("phase",)),
     "detector_rebalances": ("Changes of the partitions that this process holds.", ()),
     "detector_consumer_rebuilds": ("Consumers thrown away because they stood still.", ()),
@@ -70,6 +73,16 @@ class Metrics:
         """An alert was committed, `seconds` after the broker took its event."""
         self._counters["detector_alerts"].labels(severity).inc()
         self._histograms["detector_event_to_alert_seconds"].observe(max(seconds, 0.0))
+
+    def notables(self, delivered: int, dropped: Mapping[int, int]) -> None:
+        """Near misses were committed; others were too many, by rank."""
+        self._counters["detector_notables"].inc(delivered)
+        for rank, count in dropped.items():
+            self._counters["detector_notables_dropped"].labels(str(rank)).inc(count)
+
+    def daily(self, blocks: int) -> None:
+        """Blocks of daily records were committed."""
+        self._counters["detector_daily_blocks"].inc(blocks)
 
     def doubt(self, phase: str) -> None:
         """A transaction ended without a certain outcome."""

@@ -4,7 +4,8 @@ State is a function of the log's prefix, so a task is restored by processing its
 committed offset; from there on it is live. A task that this process held before goes on from where its state is, if that is not beyond
 what is committed. Restoring is reading: it goes through the same loop, batch by batch, and other partitions flow meanwhile.
 
-The committed offset's metadata carries what the input alone cannot tell: from when on alerts are raised, and the head of the alert chain.
+The committed offset's metadata carries what the input alone cannot tell: from when on alerts are raised, the head of the alert chain, and
+how far daily records were sent. Replaying makes the records of days that are over again, and those that were not sent yet go out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from detector.core.daily_blocks import Backlog, Origin, Place
 from detector.core.events import EventBatch, Records
 from detector.core.pipeline import Outcome, Pipeline
 from detector.errors import StateError
@@ -28,6 +30,10 @@ class Mark(msgspec.Struct, frozen=True):
     alerts_start: int
     seq: int
     head: str
+    day: int = -1
+    """Records of the days before it were sent, ..."""
+    blocks: int = 0
+    """... and that many blocks of its own."""
 
 
 def read_mark(metadata: str, partition: int) -> Mark:
@@ -47,14 +53,16 @@ class Task:
 
     partition: int
     pipeline: Pipeline
+    backlog: Backlog
+    """Daily records that are not sent yet."""
     position: int
     """The next offset that the state has not seen."""
     live_from: int
     """The committed offset: before it, outputs have been delivered already."""
     mark: Mark | None = None
     """To be restored when the state arrives at `live_from`."""
-    marked: bool = True
-    """False while nothing was ever committed, so that a restart would not know when the partition was first taken."""
+    committed: tuple[int, str] | None = None
+    """What is committed, with its metadata; None: nothing ever was, so that a restart would not know when the partition was first taken."""
 
     @property
     def restoring(self) -> bool:
@@ -75,6 +83,8 @@ class Task:
     def _take(self, records: Records, decode: Callable[[Records], EventBatch]) -> tuple[EventBatch, Outcome]:
         batch = decode(records)
         outcome = self.pipeline.process(batch)
+        for daily in outcome.daily:
+            self.backlog.ended(daily)
         self.position = int(records.offset[-1]) + 1
         return batch, outcome
 
@@ -85,20 +95,32 @@ class Task:
             self.pipeline.seq, self.pipeline.head = self.mark.seq, self.mark.head
             self.mark = None
 
-    def metadata(self) -> str:
-        """What to commit with `position`."""
-        return msgspec.json.encode(Mark(self.pipeline.policy.starts, self.pipeline.seq, self.pipeline.head)).decode()
+    def to_commit(self, sent: Place) -> tuple[int, str]:
+        """The offset up to which outputs are delivered, and what to say with it: daily records are sent up to there."""
+        seq, head = (self.mark.seq, self.mark.head) if self.mark is not None else (self.pipeline.seq, self.pipeline.head)
+        mark = Mark(self.pipeline.policy.starts, seq, head, *sent)
+        return max(self.position, self.live_from), msgspec.json.encode(mark).decode()
+
+    def delivered(self, committed: tuple[int, str], sent: Place) -> None:
+        """It is certain."""
+        self.committed = committed
+        self.backlog.reached(sent)
 
 
 def take_over(
-    partition: int, committed: tuple[int, str] | None, first: int, kept: Task | None, pipeline: Callable[[int], Pipeline], starts: int
-) -> Task:
+    topic: str, partition: int, committed: tuple[int, str] | None, first: int, kept: Task | None, pipeline: Callable[[int], Pipeline],
+    starts: int,
+) -> Task:  # fmt: skip
     """A task for a partition that was assigned. `first`: the oldest offset there is; `starts`: when alerts begin if nothing was committed
     yet; `pipeline` makes one from that time on. Read on from its `position`.
     """
     if committed is None:
-        return Task(partition, pipeline(starts), first, first, marked=False)
+        made = pipeline(starts)
+        return Task(partition, made, Backlog(Origin(made.view.name, topic, partition)), first, first)
     offset, mark = committed[0], read_mark(committed[1], partition)
-    if kept is not None and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start:
-        return Task(partition, kept.pipeline, max(kept.position, first), max(offset, first), mark)
-    return Task(partition, pipeline(mark.alerts_start), first, max(offset, first), mark)
+    sent, live = Place(mark.day, mark.blocks), max(offset, first)
+    if kept is None or kept.position > offset or kept.pipeline.policy.starts != mark.alerts_start or kept.backlog.sent > sent:
+        made = pipeline(mark.alerts_start)
+        return Task(partition, made, Backlog(Origin(made.view.name, topic, partition), sent), first, live, mark, committed)
+    kept.backlog.reached(sent)
+    return Task(partition, kept.pipeline, kept.backlog, max(kept.position, first), live, mark, committed)

@@ -1,9 +1,9 @@
 """The live service: poll, process, one transaction; partitions come and go meanwhile. One thread does all of it.
 
-Exactly once rests on three facts. Alerts, dead letters and consumed offsets go into one transaction. What a batch leads to is a function of
-the log, so it can be delivered again, or computed again, and is the same. And after any doubt the committed offset decides: if it stands
-behind the batch, the batch was delivered; if it stands before it, the same outputs are sent once more; if it stands elsewhere, somebody
-else took over, and the task is restored when it comes back.
+Exactly once rests on three facts. Alerts, notables, dead letters, daily records and consumed offsets go into one transaction. What a
+batch leads to is a function of the log, so it can be delivered again, or computed again, and is the same. And after any doubt the committed
+offset and its metadata decide: if they are the batch's, it was delivered; if they are those before it, the same outputs are sent once more;
+if they are others, somebody else took over, and the task is restored when it comes back.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from detector.core.daily_blocks import TOGETHER
 from detector.core.events import EventBatch, Records
 from detector.core.pipeline import Pipeline
 from detector.delivery import Delivery, Plan
@@ -109,8 +110,8 @@ class Service:
         delivery = self._process([run for run in runs if run.partition not in taken])  # read before its task knew where to begin
         if self._source.membership() is not None:
             self._mark(delivery)
-        if delivery.offsets:
-            self._deliver(self._source, delivery, time.perf_counter() - began)
+        self._deliver(self._source, delivery, time.perf_counter() - began)
+        self._relieve(self._source)
         self._look(self._source, runs)
 
     def _process(self, runs: Sequence[Records]) -> Delivery:
@@ -124,14 +125,23 @@ class Service:
             for batch, outcome in task.process(run, self._decode):
                 delivery.add(batch, outcome, self._plan)
             if task.position > began:
-                delivery.end(task, began)
+                delivery.end(task, self._plan)
         return delivery
 
     def _mark(self, delivery: Delivery) -> None:
-        """Adds partitions of which nothing is committed yet: when their alerts begin must not wait for the first event."""
+        """Adds partitions without events: when their alerts begin must not wait for the first one, nor daily records for the next."""
         for p, task in self._tasks.items():
-            if not task.marked and p not in delivery.offsets:
-                delivery.end(task, task.position)
+            waiting = delivery.blocks < TOGETHER and len(task.backlog)
+            if p not in delivery.offsets and (task.committed is None or waiting):
+                delivery.end(task, self._plan)
+
+    def _relieve(self, source: Source) -> None:
+        """While the log is caught up with, days end faster than their records go out: these first, for memory is bounded."""
+        while not self.stopping and any(task.backlog.full for task in self._tasks.values()):
+            self.tick = time.monotonic()
+            delivery = Delivery()
+            self._mark(delivery)
+            self._deliver(source, delivery, 0.0)
 
     def _deliver(self, source: Source, delivery: Delivery, seconds: float) -> None:
         """Until it is certain that the delivery happened, or that its partitions are somebody else's."""
@@ -155,19 +165,17 @@ class Service:
                 break
         else:
             return
-        for task in delivery.tasks.values():
-            task.marked = True
+        for p, task in delivery.tasks.items():
+            task.delivered(delivery.offsets[p], delivery.sent[p])
         self._count(delivery, seconds)
         source.resume(self._tasks)
 
     def _happened(self, source: Source, delivery: Delivery) -> bool:
         """The committed offsets tell. Raises BrokerError if one is neither before nor behind the batch: somebody else took over."""
         committed = source.committed(delivery.offsets)
-        stands = {p: None if at is None else at[0] for p, at in committed.items()}
-        if all(stands[p] == to for p, (to, _) in delivery.offsets.items()):
+        if all(committed[p] == to for p, to in delivery.offsets.items()):
             return True
-        gone = [p for p, began in delivery.began.items() if stands[p] != began and not (stands[p] is None and not delivery.tasks[p].marked)]
-        if gone:
+        if gone := [p for p, task in delivery.tasks.items() if committed[p] != task.committed]:
             raise BrokerError(f"partitions {gone} have moved on without this process; taking over anew")
         return False
 
@@ -208,7 +216,7 @@ class Service:
         for p in sorted(partitions):
             kept = self._kept.pop(p, (0.0, None))[1]
             starts = self._plan.starts if self._plan.starts is not None else time.time_ns() // 1_000_000
-            task = self._tasks[p] = take_over(p, committed[p], bounds[p][0], kept, self._pipeline, starts)
+            task = self._tasks[p] = take_over(self._plan.events, p, committed[p], bounds[p][0], kept, self._pipeline, starts)
             at = committed[p]
             if at is not None and at[0] < bounds[p][0]:
                 log.error("records were deleted before they were read", extra={"partition": p, "from": at[0], "to": bounds[p][0]})
@@ -239,6 +247,8 @@ class Service:
     def _count(self, delivery: Delivery, seconds: float) -> None:
         now = time.time()
         self._figures.batch(seconds, delivery.events, delivery.late, delivery.refused)
+        self._figures.notables(delivery.notables, delivery.dropped)
+        self._figures.daily(delivery.blocks)
         for severity, arrived in delivery.raised:
             self._figures.alert(severity, now - arrived / 1000)
 

@@ -86,8 +86,9 @@ def _topics(config: Config) -> Iterator[str]:
 def _rights(config: Config) -> Iterator[str]:
     from detector.kafka.inspection import missing_rights
 
-    wanted = {config.topics.events: ("READ",), config.topics.alerts: ("WRITE",), config.topics.dead_letters: ("WRITE",)}
-    problems = missing_rights(kafka_settings(config), wanted)
+    topics = config.topics
+    outputs = (topics.alerts, topics.notables, topics.daily, topics.dead_letters)
+    problems = missing_rights(kafka_settings(config), {topics.events: ("READ",), **dict.fromkeys(outputs, ("WRITE",))})
     if problems:
         raise BrokerError("\n".join(problems))
     yield from ()

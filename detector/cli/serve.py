@@ -102,7 +102,7 @@ def build(config: Config, model: Model, context: Context, metrics: Metrics) -> S
     from detector.kafka.transactions import Doubt, Transactions
     from detector.service import Service
 
-    settings, limits = kafka_settings(config), limits_of(config)
+    settings, limits, topics = kafka_settings(config), limits_of(config), config.topics
 
     def pipeline(starts: int) -> Pipeline:
         policy = Policy(config.detection.budget, starts, round(config.input.max_age * 1000))
@@ -111,13 +111,13 @@ def build(config: Config, model: Model, context: Context, metrics: Metrics) -> S
     warm(pipeline(0))
     starts = moment(config.alerts.start) if config.alerts.start else None
     return Service(
-        lambda: Consumer(config.topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None),
+        lambda: Consumer(topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None),
         Transactions(f"{config.group.transactional_id_prefix}-{config.group.ordinal}", settings, config.group.transaction_timeout),
         Doubt,
         lambda records: decode(records, limits),
         pipeline,
         metrics,
-        Plan(config.topics.events, config.topics.alerts, config.topics.dead_letters, starts, config.input.batch_limit),
+        Plan(topics.events, topics.alerts, topics.notables, topics.daily, topics.dead_letters, starts, config.input.batch_limit),
     )
 
 

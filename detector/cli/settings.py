@@ -105,5 +105,8 @@ def topics_of(config: Config) -> list[Topic]:
     """The topics that the service uses, as they must be."""
     from detector.kafka.topics import design
 
-    names = {"access-events": config.topics.events, "alerts": config.topics.alerts, "dead-letters": config.topics.dead_letters}
+    names = {
+        "access-events": config.topics.events, "alerts": config.topics.alerts, "notables": config.topics.notables,
+        "daily": config.topics.daily, "dead-letters": config.topics.dead_letters,
+    }  # fmt: skip
     return design(names, config.topics.partitions, config.topics.replication)

@@ -127,7 +127,7 @@ def _agree(config: Config, origins: Mapping[str, str]) -> None:
             moment(config.alerts.start)
         except ValueError as error:
             problems.append(f"{origins['alerts.start']}: alerts.start: {error}")
-    names = {name: getattr(config.topics, name) for name in ("events", "alerts", "dead_letters")}
+    names = {name: getattr(config.topics, name) for name in ("events", "alerts", "notables", "daily", "dead_letters")}
     if len(set(names.values())) < len(names):
         problems.append(f"{origins['topics.events']}: topics: {', '.join(names)} must be different topics")
     for name in (server for server in config.kafka.bootstrap_servers if not server.rpartition(":")[2].isdigit()):

@@ -36,6 +36,8 @@ class Topics(Struct, frozen=True):
 
     events: Annotated[str, about("Access events in, keyed by employee.", min_length=1)] = "access-events"
     alerts: Annotated[str, about("Alerts out.", min_length=1)] = "alerts"
+    notables: Annotated[str, about("Near misses out: what was nearly an alert.", min_length=1)] = "notables"
+    daily: Annotated[str, about("Daily records out, from which the model is refreshed.", min_length=1)] = "daily"
     dead_letters: Annotated[str, about("Records that were refused, with reason and original bytes.", min_length=1)] = "dead-letters"
     partitions: Annotated[int, about("Partitions of each topic when it is made; the most processes that can share the work.", ge=1)] = 4
     replication: Annotated[int, about("Copies of each topic when it is made: 3 in production; -1: as the broker is set.", ge=-1)] = -1

@@ -25,6 +25,9 @@ DESIGN: dict[str, dict[str, str]] = {
     "access-events": _days(90) | {"message.timestamp.type": "LogAppendTime"},
     # never compacted: keyed by person, a later alert would erase an earlier one
     "alerts": _days(365),
+    "notables": _days(90),
+    # the nightly refresh looks back four weeks; a block is 512 KiB at most
+    "daily": _days(60),
     # the refused bytes travel inside, in base64, so a record here is larger than the one refused
     "dead-letters": _days(30) | {"max.message.bytes": str(4 << 20)},
 }

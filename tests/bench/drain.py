@@ -66,7 +66,7 @@ def write(settings: dict[str, Any], writer: int) -> None:
 
 
 def feed(settings: dict[str, Any]) -> None:
-    create(settings, design({role: role for role in (TOPIC, "alerts", "dead-letters")}, PARTITIONS, 1))
+    create(settings, design({role: role for role in (TOPIC, "alerts", "notables", "daily", "dead-letters")}, PARTITIONS, 1))
     writers = [multiprocessing.get_context("spawn").Process(target=write, args=(settings, writer)) for writer in range(WRITERS)]
     for process in writers:
         process.start()
@@ -134,7 +134,7 @@ class Stopwatch(Metrics):
 def whole_service(settings: dict[str, Any], batch: int) -> Callable[[], float]:
     """The service as it is, from poll to committed transaction, once it is under way; at most `batch` events a transaction."""
     enough, limits, runs = min(EVENTS, 100 * batch), Limits(), itertools.count()
-    plan = Plan(TOPIC, "alerts", "dead-letters", None, batch)
+    plan = Plan(TOPIC, "alerts", "notables", "daily", "dead-letters", None, batch)
 
     def drain() -> float:
         name, watch = f"bench-{batch}-{next(runs)}", Stopwatch(enough)

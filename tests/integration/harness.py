@@ -27,11 +27,11 @@ def detector(*command: str, check: bool = True, **options: Any) -> subprocess.Co
     return subprocess.run([sys.executable, "-m", "detector.cli", *command], text=True, capture_output=True, check=check, **options)
 
 
-def wait(condition: Callable[[], bool], seconds: float, what: str) -> None:
+def wait(condition: Callable[[], bool], seconds: float, what: str, pause: float = 0.05) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:g} s in vain until {what}"
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 class Stand:
@@ -39,14 +39,16 @@ class Stand:
 
     def __init__(self, broker: Broker, folder: Path, unique: Callable[[str], str], **sections: dict[str, Any]) -> None:
         self.folder, self.settings = folder, client_settings({"bootstrap_servers": (broker.bootstrap,)})
-        self.events, self.alerts, self.dead_letters = unique("access-events"), unique("alerts"), unique("dead-letters")
+        names = {role: unique(role) for role in ("access-events", "alerts", "notables", "daily", "dead-letters")}
+        self.events, self.alerts, self.notables, self.daily, self.dead_letters = names.values()
+        self.outputs = tuple(names.values())[1:]
         self.group = unique("detector")
-        names = {"access-events": self.events, "alerts": self.alerts, "dead-letters": self.dead_letters}
         create(self.settings, design(names, PARTITIONS, 1))
         self.sections: dict[str, dict[str, Any]] = {
             "kafka": {"bootstrap_servers": [broker.bootstrap]},
             "topics": {
-                "events": self.events, "alerts": self.alerts, "dead_letters": self.dead_letters, "partitions": PARTITIONS, "replication": 1,
+                "events": self.events, "alerts": self.alerts, "notables": self.notables, "daily": self.daily,
+                "dead_letters": self.dead_letters, "partitions": PARTITIONS, "replication": 1,
             },
             "group": {"id": self.group, "transactional_id_prefix": self.group, "session_timeout": 6.0},
         }  # fmt: skip

@@ -12,6 +12,8 @@ from kafka import KafkaConsumer, TopicPartition
 
 from detector.core.alerts import GENESIS, chain_hash
 from detector.core.context import Context
+from detector.core.daily_blocks import Origin, blocks_of, encode
+from detector.core.daily_blocks import decode as decode_block
 from detector.core.dead_letters import dead_letter_record
 from detector.core.formats.native import Limits, decode
 from detector.core.pipeline import Pipeline, Policy
@@ -24,12 +26,16 @@ from detector.restore import Mark
 
 Outputs = dict[int, list[tuple[int, bytes]]]
 """By partition of the input: (offset of the record that led to it, value), in order."""
+Blocks = dict[int, list[tuple[tuple[int, int], bytes]]]
+"""By partition of the input: ((day, block) of daily records, value), in order."""
 Committed = dict[int, tuple[int, Mark] | None]
 
 
 class Truth(NamedTuple):
     alerts: Outputs
+    notables: Outputs
     dead_letters: Outputs
+    daily: Blocks
     records: int
     events: int
 
@@ -41,14 +47,19 @@ def truth(stand: Stand, starts: int) -> Truth:
     model = load_model(Path(said["models"]["registry"]), "champion", EMPLOYEE.name, EMPLOYEE.names)
     policy = Policy(said["detection"].get("budget", 1.0), starts, round(said["input"].get("max_age", 86_400.0) * 1000))
     tasks = {p: Pipeline(EMPLOYEE, model, context, policy, 100_000) for p in range(PARTITIONS)}
-    found = Truth({p: [] for p in tasks}, {p: [] for p in tasks}, 0, 0)
+    found = Truth(*({p: [] for p in tasks} for _ in range(4)), 0, 0)  # type: ignore[arg-type]
     records = events = 0
     with Reader(stand.settings, stand.events) as reader:
         for run in reader.read():
             batch, p = decode(run, Limits()), run.partition
             records, events = records + len(run), events + len(batch)
             found.dead_letters[p].extend((letter.offset, dead_letter_record(letter)[1]) for letter in batch.dead)
-            found.alerts[p].extend((_raised_by(value), value) for _, value in tasks[p].process(batch).alerts)
+            outcome = tasks[p].process(batch)
+            found.alerts[p].extend((_raised_by(value), value) for _, value in outcome.alerts)
+            found.notables[p].extend((_raised_by(value), value) for _, value in outcome.notables)
+            for day in outcome.daily:
+                whose = Origin(EMPLOYEE.name, stand.events, p)
+                found.daily[p].extend(((day.day, chunk), encode(whose, day, chunk)) for chunk in range(blocks_of(day)))
     return found._replace(records=records, events=events)
 
 
@@ -56,16 +67,26 @@ def _raised_by(alert: bytes) -> int:
     return max(int(e["offset"]) for e in json.loads(alert)["evidence"])
 
 
-def delivered(stand: Stand, isolation: str = "read_committed") -> tuple[Outputs, Outputs]:
-    """Alerts and dead letters as they stand in their topics, in that order."""
-    alerts: Outputs = {p: [] for p in range(PARTITIONS)}
-    letters: Outputs = {p: [] for p in range(PARTITIONS)}
-    for value in (value for values in stand.read(stand.alerts, isolation).values() for value in values):
-        alerts[json.loads(value)["evidence"][0]["partition"]].append((_raised_by(value), value))
+class Delivered(NamedTuple):
+    alerts: Outputs
+    notables: Outputs
+    dead_letters: Outputs
+    daily: Blocks
+
+
+def delivered(stand: Stand, isolation: str = "read_committed") -> Delivered:
+    """What stands in the topics."""
+    found = Delivered(*({p: [] for p in range(PARTITIONS)} for _ in range(4)))  # type: ignore[arg-type]
+    for topic, outputs in ((stand.alerts, found.alerts), (stand.notables, found.notables)):
+        for value in (value for values in stand.read(topic, isolation).values() for value in values):
+            outputs[json.loads(value)["evidence"][0]["partition"]].append((_raised_by(value), value))
     for value in (value for values in stand.read(stand.dead_letters, isolation).values() for value in values):
         said = json.loads(value)
-        letters[said["partition"]].append((said["offset"], value))
-    return alerts, letters
+        found.dead_letters[said["partition"]].append((said["offset"], value))
+    for value in (value for values in stand.read(stand.daily, isolation).values() for value in values):
+        block = decode_block(value)
+        found.daily[block.origin.partition].append(((block.records.day, block.chunk), value))
+    return found
 
 
 def committed(stand: Stand) -> Committed:
@@ -81,6 +102,19 @@ def committed(stand: Stand) -> Committed:
         client.close()
 
 
+def all_delivered(stand: Stand, expected: Truth) -> bool:
+    """Whether all that is in the input topic is committed, and all daily records are sent."""
+    at, final = committed(stand), ends(stand, stand.events, "read_committed")
+    if {p: mark[0] if mark else 0 for p, mark in at.items()} != final:
+        return False
+    return all(mark is None or _place(expected.daily[p]) in ((mark[1].day, mark[1].blocks), None) for p, mark in at.items())
+
+
+def _place(blocks: list[tuple[tuple[int, int], bytes]]) -> tuple[int, int] | None:
+    """How a mark names the place behind the last block."""
+    return (blocks[-1][0][0], blocks[-1][0][1] + 1) if blocks else None
+
+
 def ends(stand: Stand, topic: str, isolation: str) -> dict[int, int]:
     with Reader(stand.settings, topic, isolation) as reader:
         return {place.partition: end for place, end in reader._ends("end").items()}
@@ -91,8 +125,8 @@ def assert_delivered_up_to_the_committed_offsets(stand: Stand, expected: Truth) 
 
     def together() -> bool:  # a commit that the broker has decided reaches the partitions one after the other
         before = committed(stand)
-        found = delivered(stand)
-        return found == (_before(expected.alerts, before), _before(expected.dead_letters, before)) and committed(stand) == before
+        wanted = (_before(outputs, before) for outputs in (expected.alerts, expected.notables, expected.dead_letters))
+        return delivered(stand) == (*wanted, _sent(expected.daily, before)) and committed(stand) == before
 
     wait(together, 25.0, "outputs and committed offsets agree")
 
@@ -101,20 +135,26 @@ def _before(outputs: Outputs, at: Committed) -> Outputs:
     return {p: [output for output in outputs[p] if output[0] < (mark[0] if (mark := at[p]) else 0)] for p in outputs}
 
 
+def _sent(blocks: Blocks, at: Committed) -> Blocks:
+    """As far as the metadata says."""
+    return {p: [block for block in blocks[p] if (mark := at[p]) and block[0] < (mark[1].day, mark[1].blocks)] for p in blocks}
+
+
 def assert_exact(stand: Stand, expected: Truth) -> None:
     """At the end: everything, once, in order, byte for byte, with an unbroken chain; and nothing is left open."""
-    alerts, letters = delivered(stand)
-    assert alerts == expected.alerts
-    assert letters == expected.dead_letters
-    at = committed(stand)
+    found, at = delivered(stand), committed(stand)
+    assert found.alerts == expected.alerts
+    assert found.notables == expected.notables
+    assert found.dead_letters == expected.dead_letters
+    assert found.daily == expected.daily
     final = ends(stand, stand.events, "read_committed")
     for p in range(PARTITIONS):
-        head, mark = assert_chained([value for _, value in alerts[p]]), at[p]
+        head, mark = assert_chained([value for _, value in found.alerts[p]]), at[p]
         if mark is None:
             assert final[p] == 0
         else:
-            assert (mark[0], mark[1].seq, mark[1].head) == (final[p], len(alerts[p]), head)
-    for topic in (stand.alerts, stand.dead_letters):
+            assert (mark[0], mark[1].seq, mark[1].head) == (final[p], len(found.alerts[p]), head)
+    for topic in stand.outputs:
         assert ends(stand, topic, "read_committed") == ends(stand, topic, "read_uncommitted"), "a transaction is left open"
 
 

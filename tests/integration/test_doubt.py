@@ -13,7 +13,7 @@ import pytest
 from bad_records import mixed
 from harness import Serving, Stand, wait
 from office import Office
-from oracle import Truth, assert_exact, committed, truth
+from oracle import Truth, all_delivered, assert_exact, committed, truth
 from proxy import Proxy, with_second_door
 
 from detector.sandbox.broker import Broker
@@ -42,10 +42,7 @@ def at_work(service: Serving) -> None:
 
 
 def finished(stand: Stand, expected: Truth, seconds: float) -> None:
-    def all_there() -> bool:
-        return sum(at[0] for at in committed(stand).values() if at) == expected.records
-
-    wait(all_there, seconds, "all is committed")
+    wait(lambda: all_delivered(stand, expected), seconds, "all is delivered")
     assert_exact(stand, expected)
 
 

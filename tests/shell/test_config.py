@@ -83,7 +83,7 @@ def test_text_is_understood_as_the_key_asks(key: str, text: str, value: object, 
         ("[kafka]\nbootstrap_servers = []", "FILE: kafka.bootstrap_servers: expected array of length >= 1"),
         ("[kafka]\nbootstrap_servers = ['a']", "FILE: kafka.bootstrap_servers: 'a' is not HOST:PORT"),
         ("[alerts]\nstart = '2026-03-02T09:00:00'", "FILE: alerts.start: '2026-03-02T09:00:00' is not a time; write"),
-        ("[topics]\nalerts = 'access-events'", "topics: events, alerts, dead_letters must be different topics"),
+        ("[topics]\nalerts = 'access-events'", "topics: events, alerts, notables, daily, dead_letters must be different topics"),
         ("[kafka\n", "FILE: is not TOML: "),
     ],
 )

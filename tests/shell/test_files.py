@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from detector import files
 from detector.errors import ConfigError
-from detector.files import read_events, whole_file, write_lines, write_text
+from detector.files import read_events, read_zones, whole_file, write_lines, write_text
 
 PACKERS = {"plain": ("x.ndjson", bytes), "gzip": ("x.ndjson.gz", gzip.compress), "zstd": ("x.ndjson.zst", zstandard.compress)}
 
@@ -119,3 +119,12 @@ def test_what_fails_halfway_leaves_what_was_there(tmp_path: Path) -> None:
     assert path.read_bytes() == b"1\n2\n" and list(path.parent.iterdir()) == [path]
     write_text(path, "größe")
     assert path.read_text("utf-8") == "größe"
+
+
+def test_zones_are_those_of_the_package_and_nothing_beside_it() -> None:
+    zones = read_zones(["Europe/Dublin", "UTC", "Nowhere", "../UTC", "/etc/localtime", "Europe", ""])
+    assert sorted(zones) == ["Europe/Dublin", "UTC"] and zones["UTC"].offset == (0,) and len(zones["UTC"].since) == 1
+    dublin = zones["Europe/Dublin"]
+    spring, autumn = 1_774_746_000_000, 1_792_890_000_000  # 2026-03-29 and 2026-10-25, 01:00 UTC
+    assert dublin.offset[dublin.since.index(spring)] == 3_600_000 and dublin.offset[dublin.since.index(autumn)] == 0
+    assert list(dublin.since) == sorted(set(dublin.since)) and len(dublin.since) == len(dublin.offset)

@@ -24,6 +24,9 @@ def test_what_happened_is_what_is_counted() -> None:
     metrics.transaction(0.015)
     metrics.alert("high", 0.05)
     metrics.alert("high", -1.0)
+    metrics.notables(4, {9: 2})
+    metrics.notables(1, {9: 1, 0: 5})
+    metrics.daily(6)
     metrics.doubt("commit")
     metrics.rebalance(3)
     metrics.restoring(2)
@@ -36,6 +39,8 @@ def test_what_happened_is_what_is_counted() -> None:
         ("detector_dead_letters_total", (("reason", "not-json"),)): 2, ("detector_dead_letters_total", (("reason", "no-key"),)): 1,
         ("detector_batch_seconds_count", ()): 2, ("detector_transaction_seconds_sum", ()): 0.015,
         ("detector_alerts_total", (("severity", "high"),)): 2, ("detector_event_to_alert_seconds_sum", ()): 0.05,
+        ("detector_notables_total", ()): 5, ("detector_notables_dropped_total", (("rank", "9"),)): 3,
+        ("detector_notables_dropped_total", (("rank", "0"),)): 5, ("detector_daily_blocks_total", ()): 6,
         ("detector_doubts_total", (("phase", "commit"),)): 1, ("detector_rebalances_total", ()): 1, ("detector_partitions", ()): 3,
         ("detector_restoring_partitions", ()): 2, ("detector_consumer_rebuilds_total", ()): 1, ("detector_lag_records", ()): 40,
         ("detector_lag_seconds", ()): 1.5, ("detector_keys", ()): 67, ("detector_evicted_keys", ()): 8,
