@@ -1,11 +1,13 @@
 # Needs python3 (3.11 to 3.14) and make, nothing else. `make` alone lists what can be made.
 PYTHON ?= python3
 SECONDS ?=
+ONLY ?=
+RECORD ?=
 UV ?= uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check format bench lock clean
+.PHONY: help setup run test test-all check format bench quality pictures lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +35,13 @@ format: setup ## rewrite the sources in the one format
 
 bench: setup ## CPU time an event, of each stage (under 3 minutes)
 	$(BIN)/python tests/bench/drain.py
+	$(BIN)/python tests/bench/forest.py
+
+quality: setup ## how well it detects and what that costs, beside the previous run (under 12 minutes); ONLY=companies for a section
+	@$(BIN)/python tests/quality $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)
+
+pictures: setup ## draw docs/pictures anew from replays of the synthetic companies (about 2 minutes)
+	@$(BIN)/python tests/quality/pictures.py
 
 lock: ## renew requirements/*.txt from pyproject.toml (needs uv)
 	$(COMPILE) --output-file requirements/service.txt
