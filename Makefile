@@ -27,6 +27,7 @@ check: setup ## lint, format, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy tests/quality/*.py
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 format: setup ## rewrite the sources in the one format

@@ -142,7 +142,7 @@ def test_every_exit_code_of_an_error_is_documented() -> None:
 
 def test_the_topics_in_use_are_documented_with_their_settings() -> None:
     said = page("how-to/run-in-production.md")
-    for role in ("access-events", "alerts", "dead-letters"):
+    for role in DESIGN:
         missing = [f"`{name}={value}`" for name, value in DESIGN[role].items() if f"`{name}={value}`" not in said]
         assert not missing, role
 

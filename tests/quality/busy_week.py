@@ -73,7 +73,7 @@ def more(log: Log, team: str, begins: int, new_tickets: bool, labelled: set[str]
     for who in dict.fromkeys((*_like(event), event["subject"]) for event in known if event.get("subject")):
         people[who[:2]].append(who[2])
     week = [event for event in known if event["time"] >= begins]
-    stand_in: dict[Any, tuple[str, int]] = {}
+    stand_in: dict[Any, tuple[Any, int]] = {}
     for copy in range(COPIES):
         for event in week:
             if event.get("subject") != event["actor"]:  # what is about themselves stays so
