@@ -53,7 +53,7 @@ class Counts:
 
 class SlowProfiles:
     def __init__(self) -> None:
-        self.pairs, self.steps, self.last = Counts(0.965, 64), Counts(0.965, 64), 0
+        self.pairs, self.steps, self.last = Counts(0.965, 64), Counts(0.965, 70), 0
 
     def observe(self, event: Event, b: Baselines, said: dict[str, float]) -> None:
         if not event.is_access:

@@ -27,7 +27,7 @@ BETWEEN = tuple(10 ** (step / 12) for step in range(13))
 SIZES: dict[str, dict[str, int]] = {
     "signals/explanation.py": {"RING": 320, "WORDS": 512},  # bits must be a power of 2
     "signals/relations.py": {"PLACES": 400},
-    "signals/profiles.py": {"PAIRS": 640, "STEPS": 560},
+    "signals/profiles.py": {"PAIRS": 640, "STEPS": 700},
     "signals/purposes.py": {"PLACES": 100},
     "signals/places.py": {"COUNTRIES": 80, "DEVICES": 80},
     "signals/rights.py": {"GRANTS": 40},

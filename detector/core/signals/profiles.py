@@ -21,7 +21,7 @@ from detector.core.features import FeatureBatch
 from detector.core.frame import DAY, IAM, WATCH, Frame
 from detector.core.state import Column, KeyedState, Slots
 
-PAIRS, STEPS = 64, 64
+PAIRS, STEPS = 64, 70
 SIXTEENTHS = 16  # a count is held in these, 16 bits; what fades is rounded down
 
 COLUMNS = (
