@@ -52,12 +52,17 @@ def recent(days: Sequence[Daily]) -> list[Daily]:
 
 def _merged(blocks: Sequence[Daily]) -> Daily:
     """Records of one day as one, by key; it may be the block itself."""
-    key = np.concatenate([d.key for d in blocks])
-    if len(blocks) == 1 and (key[1:] > key[:-1]).all():
-        return blocks[0]
-    order = np.argsort(key, kind="stable")
-    columns = {name: stacked(blocks, name)[order] for name in blocks[0].columns}
-    return Daily(blocks[0].day, key[order], np.concatenate([d.team for d in blocks])[order], columns)
+    whole = blocks[0] if len(blocks) == 1 else joined(blocks)
+    if (whole.key[1:] > whole.key[:-1]).all():
+        return whole
+    order = np.argsort(whole.key, kind="stable")
+    return Daily(whole.day, whole.key[order], whole.team[order], {name: a[order] for name, a in whole.columns.items()})
+
+
+def joined(blocks: Sequence[Daily]) -> Daily:
+    """Records of one day as one, block after block; `blocks` must not be empty."""
+    columns = {name: stacked(blocks, name) for name in blocks[0].columns}
+    return Daily(blocks[0].day, np.concatenate([d.key for d in blocks]), np.concatenate([d.team for d in blocks]), columns)
 
 
 def stacked(days: Sequence[Daily], name: str) -> NDArray[Any]:

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.core.daily import Daily
+from detector.core.daily import Daily, joined
 from detector.errors import StateError
 
 FORMAT = 1
@@ -210,10 +210,5 @@ def collect(values: Iterable[bytes], view: str, topic: str) -> tuple[list[Daily]
         if len(blocks) < blocks[0].chunks:
             missing.append(f"day {day} of partition {partition}: {len(blocks)} of {blocks[0].chunks} blocks are there")
             continue
-        days.append(_joined(day, [block.records for block in blocks]))
+        days.append(joined([block.records for block in blocks]))
     return days, missing
-
-
-def _joined(day: int, parts: list[Daily]) -> Daily:
-    columns = {name: np.concatenate([part.column(name) for part in parts]) for name in parts[0].columns}
-    return Daily(day, np.concatenate([part.key for part in parts]), np.concatenate([part.team for part in parts]), columns)

@@ -190,11 +190,11 @@ def test_a_change_is_noticed(check: Callable[[], None], module: object, old: str
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('order = np.argsort(key, kind="stable")', "order = np.arange(len(key))"),
-        ("(key[1:] > key[:-1]).all()", "True"),
-        ("key[order], np.concatenate([d.team for d in blocks])[order]", "key[order], np.concatenate([d.team for d in blocks])"),
-        ("stacked(blocks, name)[order]", "stacked(blocks, name)"),
-        ("for d in blocks])\n    if len(blocks) == 1 and", "for d in blocks])\n    if"),
+        ('order = np.argsort(whole.key, kind="stable")', "order = np.arange(len(whole.key))"),
+        ("(whole.key[1:] > whole.key[:-1]).all()", "True"),
+        ("whole.team[order]", "whole.team"),
+        ("{name: a[order] for", "{name: a for"),
+        ("blocks[0] if len(blocks) == 1 else joined(blocks)", "blocks[0]"),
     ],
 )
 def test_a_change_of_the_merging_is_noticed(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import companies
 import numpy as np
 from logs import WEEK, Company, Event, History, Log, largest_teams, over, working_days
-from tables import Number, Table
+from tables import Number, Table, one
 
 from detector.core.frame import DAY
 
@@ -29,8 +29,7 @@ def here(data: Path, part: str) -> bool:
 
 def joined(tables: list[Table]) -> list[Table]:
     """One table of both companies."""
-    rows = {name: cells for table in tables for name, cells in table.rows.items()}
-    return [Table("busy week", tables[0].columns, rows, tables[0].note, tuple(what for table in tables for what in table.missed))]
+    return [one("busy week", tables)]
 
 
 def measure(data: Path, part: str) -> list[Table]:

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from product import played, trained, twin
 from sklearn.metrics import average_precision_score, roc_auc_score
-from tables import Number, Table, rounded
+from tables import Number, Table, one, rounded
 
 from detector.core.events import EventBatch, Records
 from detector.core.formats.native import Limits, decode
@@ -90,9 +90,7 @@ def here(data: Path, part: str) -> bool:
 
 def joined(tables: list[Table]) -> list[Table]:
     """One table of the three logs."""
-    columns, note = tables[0].columns, tables[0].note
-    rows = {name: cells for table in tables for name, cells in table.rows.items()}
-    return [Table("identity switch", columns, rows, note, tuple(what for table in tables for what in table.missed))]
+    return [one("identity switch", tables)]
 
 
 def measure(data: Path, part: str) -> list[Table]:

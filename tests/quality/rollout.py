@@ -12,7 +12,7 @@ from pathlib import Path
 import companies
 import numpy as np
 from logs import WEEK, Company, EmployeeDay, Event, History, Log, largest_teams, over
-from tables import Number, Table
+from tables import Number, Table, one
 
 from detector.core.frame import DAY
 
@@ -34,8 +34,7 @@ def here(data: Path, part: str) -> bool:
 
 def joined(tables: list[Table]) -> list[Table]:
     """One table of both companies."""
-    rows = {name: cells for table in tables for name, cells in table.rows.items()}
-    return [Table("roll-out", tables[0].columns, rows, tables[0].note, tuple(what for table in tables for what in table.missed))]
+    return [one("roll-out", tables)]
 
 
 def measure(data: Path, part: str) -> list[Table]:

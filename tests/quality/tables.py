@@ -26,6 +26,12 @@ def rounded(values: Sequence[float], digits: int = 3) -> tuple[float, ...]:
     return tuple(round(float(value), digits) for value in values)
 
 
+def one(title: str, tables: Sequence[Table]) -> Table:
+    """The rows of several tables of the same columns as one."""
+    rows = {name: cells for table in tables for name, cells in table.rows.items()}
+    return Table(title, tables[0].columns, rows, tables[0].note, tuple(what for table in tables for what in table.missed))
+
+
 def mean(title: str, parts: Sequence[Table]) -> Table:
     """Of tables with the same columns, the mean of each cell of the rows that all have."""
     rows = {

@@ -100,10 +100,20 @@ def span(reading: Reading) -> str:
     return SPANS.get(_half_life(reading.name), "at once")
 
 
+def evidence(reading: Reading) -> str:
+    """The evidence of a signal such as `harvest.16h.team`."""
+    return reading.name.split(".", 1)[0]
+
+
+def each_once(readings: Sequence[Reading]) -> list[Reading]:
+    """The strongest reading of each evidence: against oneself and against the team are one thing, to be said once."""
+    return list(reversed({evidence(r): r for r in reversed(readings)}.values()))
+
+
 def lately(readings: Sequence[Reading]) -> Reading:
     """The reading to speak of: the strongest, or the same evidence over a shorter span where that holds nearly all of it."""
     strongest = readings[0]
-    same = [r for r in readings if r.name.split(".", 1)[0] == strongest.name.split(".", 1)[0] and r.value >= 0.8 * strongest.value]
+    same = [r for r in readings if evidence(r) == evidence(strongest) and r.value >= 0.8 * strongest.value]
     return min(same, key=lambda r: list(SPANS).index(_half_life(r.name)))
 
 

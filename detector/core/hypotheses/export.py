@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detector.core.hypotheses import Hypothesis, Reading, about, span, usual
+from detector.core.hypotheses import Hypothesis, Reading, about, each_once, span, usual
 
 MEGABYTE = 1e6
 
 
 def says(readings: Sequence[Reading]) -> str:
-    by_evidence = {r.name.split(".", 1)[0]: r for r in reversed(readings)}  # against oneself and against the team: one thing, said once
-    return "; ".join(_says(r) for r in reversed(by_evidence.values()) if r.value > 0)
+    return "; ".join(_says(r) for r in each_once(readings) if r.value > 0)
 
 
 def _says(r: Reading) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from detector.core.hypotheses import Hypothesis, Reading, about, span, usual
+from detector.core.hypotheses import Hypothesis, Reading, about, each_once, evidence, span, usual
 
 SIGNALS = (
     "activity.16h.own", "activity.16h.team", "breadth.16h.own", "breadth.16h.team", "sensitive.16h.own", "sensitive.16h.team",
@@ -28,16 +28,14 @@ COUNTED = {"activity", "breadth"}
 
 
 def says(readings: Sequence[Reading]) -> str:
-    by_evidence = {r.name.split(".", 1)[0]: r for r in reversed(readings)}  # against oneself and against the team: one thing, said once
-    return "behaved unlike themselves and unlike others, all in all; most of it " + "; ".join(
-        _says(evidence, r) for evidence, r in reversed(by_evidence.items())
-    )
+    return "behaved unlike themselves and unlike others, all in all; most of it " + "; ".join(map(_says, each_once(readings)))
 
 
-def _says(evidence: str, r: Reading) -> str:
-    if evidence not in COUNTED or r.own_usual is None:
-        return NAMES[evidence]
-    return f"{NAMES[evidence]}: about {about(r.value)} {span(r)} ({usual(r)})"
+def _says(r: Reading) -> str:
+    what = NAMES[evidence(r)]
+    if evidence(r) not in COUNTED or r.own_usual is None:
+        return what
+    return f"{what}: about {about(r.value)} {span(r)} ({usual(r)})"
 
 
 HYPOTHESIS = Hypothesis("general", SIGNALS, "forest", says, weight=0.5)
