@@ -22,11 +22,17 @@ COUNTERS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "detector_daily_blocks": ("Blocks of daily records delivered.", ()),
     "detector_doubts": ("Transactions whose outcome had to be read back from the broker, by where they broke.", ("phase",)),
     "detector_rebalances": ("Changes of the partitions that this process holds.", ()),
+    "detector_processing_failures": ("Batches that made processing fail and were taken apart.", ()),
+    "detector_heartbeats": ("Heartbeats delivered.", ()),
+    "detector_snapshots": ("Snapshots of a partition's state that are complete.", ()),
+    "detector_takeovers": ("Partitions taken over, by what their state came from: nothing, input, snapshot, or memory.", ("source",)),
     "detector_consumer_rebuilds": ("Consumers thrown away because they stood still.", ()),
 }
 HISTOGRAMS: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "detector_batch_seconds": ("Time to decode and process a micro-batch.", SECONDS),
     "detector_transaction_seconds": ("Time of a transaction, from its first record to its commit.", SECONDS),
+    "detector_snapshot_seconds": ("Time of the loop that a snapshot took, over all transactions it went with.", SECONDS),
+    "detector_takeover_seconds": ("From the assignment of a partition until it was live.", LATENCY),
     "detector_event_to_alert_seconds": ("From the broker's time of the event to the commit of its alert.", LATENCY),
 }
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
@@ -34,6 +40,9 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "detector_lag_seconds": ("Age of the oldest record that is not processed yet; 0 where there is none.", ()),
     "detector_partitions": ("Partitions held.", ()),
     "detector_restoring_partitions": ("Partitions held whose state is not restored yet.", ()),
+    "detector_refused_partitions": ("Partitions held that cannot be processed; the log says why.", ()),
+    "detector_halted_partitions": ("Partitions held that are not read on because too much of them was refused.", ()),
+    "detector_snapshot_bytes": ("Size of the last snapshot of a partition, compressed.", ()),
     "detector_keys": ("Employees in memory.", ()),
     "detector_evicted_keys": ("Employees forgotten to make room for others, by the tasks now held.", ()),
     "detector_model_info": ("1 for the model in use.", ("version", "sha256")),
@@ -88,16 +97,35 @@ class Metrics:
         """A transaction ended without a certain outcome."""
         self._counters["detector_doubts"].labels(phase).inc()
 
-    def rebalance(self, partitions: int) -> None:
-        """The group gave or took partitions; so many are held now."""
+    def rebalance(self) -> None:
+        """The group gave or took partitions."""
         self._counters["detector_rebalances"].inc()
-        self._gauges["detector_partitions"].set(partitions)
+
+    def held(self, partitions: int, restoring: int, refused: int, halted: int) -> None:
+        """So many partitions; of these, so many each."""
+        for name, count in zip(("", "restoring_", "refused_", "halted_"), (partitions, restoring, refused, halted), strict=True):
+            self._gauges[f"detector_{name}partitions"].set(count)
+
+    def taken_over(self, source: str, seconds: float) -> None:
+        """A partition's state came from there, and is live."""
+        self._counters["detector_takeovers"].labels(source).inc()
+        self._histograms["detector_takeover_seconds"].observe(seconds)
+
+    def processing_failed(self) -> None:
+        self._counters["detector_processing_failures"].inc()
+
+    def beats(self, count: int) -> None:
+        """Heartbeats were committed."""
+        self._counters["detector_heartbeats"].inc(count)
+
+    def snapshot(self, seconds: float, size: int) -> None:
+        """One is complete."""
+        self._counters["detector_snapshots"].inc()
+        self._histograms["detector_snapshot_seconds"].observe(seconds)
+        self._gauges["detector_snapshot_bytes"].set(size)
 
     def consumer_rebuilt(self) -> None:
         self._counters["detector_consumer_rebuilds"].inc()
-
-    def restoring(self, partitions: int) -> None:
-        self._gauges["detector_restoring_partitions"].set(partitions)
 
     def lag(self, records: int, seconds: float) -> None:
         self._gauges["detector_lag_records"].set(records)

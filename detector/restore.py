@@ -1,126 +1,266 @@
 """Takeover: how a task comes to the state that its committed offset stands for.
 
-State is a function of the log's prefix, so a task is restored by processing its input again with the outputs suppressed, up to the
-committed offset; from there on it is live. A task that this process held before goes on from where its state is, if that is not beyond
-what is committed. Restoring is reading: it goes through the same loop, batch by batch, and other partitions flow meanwhile.
+State is a function of the log's prefix. So a task is restored from the newest snapshot in the state topic, and from there by processing its
+input again with the outputs suppressed, up to the committed offset; where there is no snapshot, from the oldest event that is retained. A
+task that this process held before goes on from where its state is, if that is not beyond what is committed.
 
-The committed offset's metadata carries what the input alone cannot tell: from when on alerts are raised, the head of the alert chain, and
-how far daily records were sent. Replaying makes the records of days that are over again, and those that were not sent yet go out.
+Everything is read step by step, while other partitions flow. What does not agree refuses the partition: a StateError that says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias, TypeVar
 
-import msgspec
-import numpy as np
-
+from detector import failpoints
 from detector.core.daily_blocks import Backlog, Origin, Place
-from detector.core.events import EventBatch, Records
-from detector.core.pipeline import Outcome, Pipeline
+from detector.core.events import Records
+from detector.core.pipeline import Pipeline
+from detector.core.snapshots import Assembly, parse_key
 from detector.errors import StateError
+from detector.marks import POSITION, REBUILD, Mark, Position, read_mark, read_position
+from detector.refusals import Refusals
+from detector.tasks import Saved, Task
 
-PIECE = 2000
+log = logging.getLogger("detector.restore")
+
+T = TypeVar("T")
+Span: TypeAlias = tuple[int, int]
+"""Offsets of the state topic: from, and up to."""
+Reading: TypeAlias = Generator[Span, "Records | None", T]
+"""Asks for a span, is sent what there is in it run by run, then None."""
+
+PATIENCE = 30.0
+"""Seconds without progress after which a takeover is given up."""
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """What a committed offset says besides the offset."""
+class StateLog(Protocol):
+    """The state topic."""
 
-    alerts_start: int
-    seq: int
-    head: str
-    day: int = -1
-    """Records of the days before it were sent, ..."""
-    blocks: int = 0
-    """... and that many blocks of its own."""
+    def bounds(self, partition: int) -> Span: ...
+    def begin(self, partition: int, offset: int) -> None: ...
+    def end(self, partition: int) -> None: ...
+    def position(self, partition: int) -> int: ...
+    def poll(self, timeout: float) -> list[Records]: ...
+    def diagnosis(self, partition: int) -> str: ...
+    def close(self) -> None: ...
 
 
-def read_mark(metadata: str, partition: int) -> Mark:
-    """Raises StateError where somebody else committed this offset."""
-    try:
-        return msgspec.json.decode(metadata, type=Mark)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+@dataclass(frozen=True)
+class Making:
+    """How tasks are made."""
+
+    topic: str
+    """Of the events."""
+    pipeline: Callable[[int], Pipeline]
+    """From the time on at which alerts begin."""
+    refusals: Callable[[], Refusals]
+    basis: str
+    """Hash of model, context and settings."""
+    rebuild: bool = False
+    """The state topic is not believed."""
+
+    def task(self, partition: int, starts: int, position: int, live_from: int) -> Task:
+        made = self.pipeline(starts)
+        backlog = Backlog(Origin(made.view.name, self.topic, partition))
+        source = "input" if live_from > position else "nothing"
+        return Task(partition, made, backlog, position, live_from, self.refusals(), basis=self.basis, source=source)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of a partition when it is assigned."""
+
+    partition: int
+    committed: tuple[int, str] | None
+    first: int
+    """The oldest event there is."""
+    state: Span
+    """What there is in the state topic."""
+    starts: int
+    """Ms; when alerts begin, if nothing was ever committed."""
+
+
+def take_over(found: Found, kept: Task | None, making: Making) -> Reading[Task]:
+    """Read on from the task's `position`. Raises StateError where the partition must not be processed."""
+    begin, end = found.state
+    mark = read_mark(found.committed[1]) if found.committed else None
+    look = max(begin, mark.state) if mark is not None else begin
+    said = None if making.rebuild and mark is not None else (yield from _position(found.partition, look, end))
+    settled = _settled(found, mark, said, making.rebuild)
+    if settled is None:
+        task = making.task(found.partition, found.starts, found.first, found.first)
+        task.state_at = end
+        return task
+    offset, mark, metadata = settled
+    live, sent = max(offset, found.first), Place(mark.day, mark.blocks)
+    if kept is not None and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start and kept.backlog.sent <= sent:
+        exact = kept.position >= found.first and (kept.exact or not kept.restoring)
+        task = replace(kept, position=max(kept.position, found.first), live_from=live, exact=exact, source="memory")
+    else:
+        task = yield from _restored(found, mark, live, making)
+    task.backlog.reached(sent)
+    task.mark, task.committed, task.beats, task.skipped = mark, (offset, metadata), mark.beats, mark.skipped
+    seen = task.saved.offset if task.saved.manifest == mark.snapshot else -1  # of one that is not committed, nothing is known
+    task.state_at, task.saved, task.told = end, Saved(mark.snapshot, mark.generation, seen), mark.snapshot
+    task.exact = task.exact and mark.basis == making.basis and offset == live
+    task.basis = making.basis if mark.basis == making.basis else ""
+    return task
+
+
+def _settled(found: Found, mark: Mark | None, said: Position | None, rebuild: bool) -> tuple[int, Mark, str] | None:
+    """How far outputs were delivered: (offset, mark, metadata). None: nothing ever was."""
+    p, committed = found.partition, found.committed
+    if committed is not None and mark is not None:
+        if rebuild or mark.state < 0 or (said is not None and (said.offset, said.mark) == (committed[0], mark)):
+            return committed[0], mark, committed[1]
+        there = "has no position record" if said is None else f"says {said.offset} (alert {said.mark.seq})"
+        raise StateError(f"partition {p}: committed is offset {committed[0]} (alert {mark.seq}), but the state topic {there}{REBUILD}")
+    if said is not None:
+        what = "nothing is committed" if committed is None else f"offset {committed[0]}, which is committed, is not by this service"
+        log.error(f"{what}; going on from where outputs were delivered", extra={"partition": p, "offset": said.offset, "audit": True})
+        return said.offset, said.mark, "" if committed is None else committed[1]
+    if committed is not None:
         raise StateError(
-            f"partition {partition}: the group's committed offset was not written by this service, so which alerts were sent is unknown\n"
+            f"partition {p}: the group's committed offset was not written by this service, so which alerts were sent is unknown\n"
             "delete the group's offsets to build state anew from the whole topic, and set alerts.start to when alerts shall begin"
-        ) from error
+        )
+    return None
+
+
+def _restored(found: Found, mark: Mark, live: int, making: Making) -> Reading[Task]:
+    """From the newest snapshot; from the oldest event where there is none that fits."""
+    if mark.snapshot < 0 or making.rebuild:
+        return making.task(found.partition, mark.alerts_start, found.first, live)
+    task = making.task(found.partition, mark.alerts_start, found.first, live)
+    assembly = yield from _snapshot(task.backlog.origin, mark.snapshot)
+    try:
+        task.pipeline.restore(assembly.arrays())
+    except StateError as error:  # another version, or a model with other hypotheses: that was decided by a person
+        log.warning(f"the snapshot does not fit, state is built from the events retained: {error}", extra={"partition": found.partition})
+        return making.task(found.partition, mark.alerts_start, found.first, live)
+    if assembly.offset < found.first:
+        log.error(
+            "records were deleted that the snapshot had not seen",
+            extra={"partition": found.partition, "from": assembly.offset, "to": found.first, "audit": True},
+        )
+    task.position, task.exact = max(assembly.offset, found.first), assembly.offset >= found.first
+    task.saved, task.source = Saved(mark.snapshot, mark.generation, assembly.offset), "snapshot"
+    return task
+
+
+def _position(partition: int, start: int, stop: int) -> Reading[Position | None]:
+    """The last position record in the span."""
+    found = None
+    while (run := (yield start, stop)) is not None:
+        for row in range(len(run)):
+            if run.part(run.key, row) == POSITION:
+                found = run.part(run.value, row)
+    return None if found is None else read_position(found, partition)
+
+
+def _snapshot(origin: Origin, at: int) -> Reading[Assembly]:
+    """The snapshot whose manifest lies there."""
+    p, manifest = origin.partition, None
+    while (run := (yield at, at + 1)) is not None:
+        for row in range(len(run)):
+            if int(run.offset[row]) == at:
+                manifest = run.part(run.value, row)
+    if manifest is None:
+        raise StateError(f"partition {p}: the state topic has no manifest of a snapshot at offset {at}{REBUILD}")
+    assembly, added = Assembly(manifest, origin), 0
+    while (run := (yield assembly.since, at)) is not None:
+        failpoints.at("mid_restore")
+        for row in range(len(run)):
+            if parse_key(run.part(run.key, row) or b"") == (assembly.generation % 2, added):
+                assembly.add(added, run.part(run.value, row) or b"")
+                added += 1
+    return assembly
+
+
+class Takeovers:
+    """Those under way, each a step at a time."""
+
+    def __init__(self, log: StateLog) -> None:
+        self._log = log
+        self._under_way: dict[int, _Step] = {}
+
+    def __len__(self) -> int:
+        return len(self._under_way)
+
+    def partitions(self) -> list[int]:
+        return sorted(self._under_way)
+
+    def bounds(self, partition: int) -> Span:
+        return self._log.bounds(partition)
+
+    def begin(self, partition: int, reading: Reading[Task]) -> None:
+        self._under_way[partition] = _Step(reading)
+
+    def cancel(self, partition: int) -> None:
+        if self._under_way.pop(partition, None) is not None:
+            self._log.end(partition)
+
+    def step(self, timeout: float) -> Mapping[int, Task | StateError]:
+        """What came of those that are done; others are read a little further."""
+        done: dict[int, Task | StateError] = {}
+        for p, step in self._under_way.items():
+            if (outcome := self._advance(p, step)) is not None:
+                done[p] = outcome
+        for p in done:
+            self.cancel(p)
+        if any(step.span is not None for step in self._under_way.values()):
+            for run in self._log.poll(timeout):
+                if (of := self._under_way.get(run.partition)) is not None and (outcome := self._send(of, run)) is not None:
+                    done[run.partition] = outcome
+                    self.cancel(run.partition)
+        return done
+
+    def close(self) -> None:
+        self._under_way.clear()
+        self._log.close()
+
+    def _advance(self, partition: int, step: _Step) -> Task | StateError | None:
+        """Whatever span is at its end is said to be."""
+        while step.span is None or (at := self._position(partition, step.span)) >= step.span[1]:
+            if (outcome := self._send(step, None)) is not None:
+                return outcome
+            if step.span is not None and step.span[0] < step.span[1]:
+                self._log.begin(partition, step.span[0])
+        now = time.monotonic()
+        if at != step.at:
+            step.at, step.since = at, now
+        elif now - step.since > PATIENCE:
+            return StateError(f"partition {partition}: no progress for {PATIENCE:g} s in the state topic at {at} of {step.span[1]}; "
+                              + self._log.diagnosis(partition))  # fmt: skip
+        return None
+
+    def _position(self, partition: int, span: Span) -> int:
+        return self._log.position(partition) if span[0] < span[1] else span[1]
+
+    def _send(self, step: _Step, run: Records | None) -> Task | StateError | None:
+        try:
+            if step.span is None:
+                step.span = next(step.reading)
+            else:
+                step.span = step.reading.send(_within(run, step.span))
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        except StateError as error:
+            return error
+        return None
 
 
 @dataclass(slots=True)
-class Task:
-    """One view on one input partition: unit of state, order, ownership and failure."""
-
-    partition: int
-    pipeline: Pipeline
-    backlog: Backlog
-    """Daily records that are not sent yet."""
-    position: int
-    """The next offset that the state has not seen."""
-    live_from: int
-    """The committed offset: before it, outputs have been delivered already."""
-    mark: Mark | None = None
-    """To be restored when the state arrives at `live_from`."""
-    committed: tuple[int, str] | None = None
-    """What is committed, with its metadata; None: nothing ever was, so that a restart would not know when the partition was first taken."""
-
-    @property
-    def restoring(self) -> bool:
-        return self.position < self.live_from
-
-    def process(self, records: Records, decode: Callable[[Records], EventBatch]) -> Iterator[tuple[EventBatch, Outcome]]:
-        """Takes the records in, piece by piece; yields the events and what is to be delivered of them, nothing of what was delivered
-        before. A piece is small enough for its events to stay in the processor's cache; where pieces are cut changes nothing.
-        """
-        start, old, stop = np.searchsorted(records.offset, [self.position, max(self.position, self.live_from), np.iinfo(np.int64).max])
-        for first in range(start, old, PIECE):
-            self._take(records.take(slice(first, min(first + PIECE, old))), decode)
-        if old < stop:
-            self.go_live()
-        for first in range(old, stop, PIECE):
-            yield self._take(records.take(slice(first, first + PIECE)), decode)
-
-    def _take(self, records: Records, decode: Callable[[Records], EventBatch]) -> tuple[EventBatch, Outcome]:
-        batch = decode(records)
-        outcome = self.pipeline.process(batch)
-        for daily in outcome.daily:
-            self.backlog.ended(daily)
-        self.position = int(records.offset[-1]) + 1
-        return batch, outcome
-
-    def go_live(self) -> None:
-        """The state is that of the committed offset; the chain goes on where it was left, even if the log was cut short since."""
-        self.position = max(self.position, self.live_from)
-        if self.mark is not None:
-            self.pipeline.seq, self.pipeline.head = self.mark.seq, self.mark.head
-            self.mark = None
-
-    def to_commit(self, sent: Place) -> tuple[int, str]:
-        """The offset up to which outputs are delivered, and what to say with it: daily records are sent up to there."""
-        seq, head = (self.mark.seq, self.mark.head) if self.mark is not None else (self.pipeline.seq, self.pipeline.head)
-        mark = Mark(self.pipeline.policy.starts, seq, head, *sent)
-        return max(self.position, self.live_from), msgspec.json.encode(mark).decode()
-
-    def delivered(self, committed: tuple[int, str], sent: Place) -> None:
-        """It is certain."""
-        self.committed = committed
-        self.backlog.reached(sent)
+class _Step:
+    reading: Reading[Task]
+    span: Span | None = None
+    at: int = -1
+    since: float = 0.0
 
 
-def take_over(
-    topic: str, partition: int, committed: tuple[int, str] | None, first: int, kept: Task | None, pipeline: Callable[[int], Pipeline],
-    starts: int,
-) -> Task:  # fmt: skip
-    """A task for a partition that was assigned. `first`: the oldest offset there is; `starts`: when alerts begin if nothing was committed
-    yet; `pipeline` makes one from that time on. Read on from its `position`.
-    """
-    if committed is None:
-        made = pipeline(starts)
-        return Task(partition, made, Backlog(Origin(made.view.name, topic, partition)), first, first)
-    offset, mark = committed[0], read_mark(committed[1], partition)
-    sent, live = Place(mark.day, mark.blocks), max(offset, first)
-    if kept is None or kept.position > offset or kept.pipeline.policy.starts != mark.alerts_start or kept.backlog.sent > sent:
-        made = pipeline(mark.alerts_start)
-        return Task(partition, made, Backlog(Origin(made.view.name, topic, partition), sent), first, live, mark, committed)
-    kept.backlog.reached(sent)
-    return Task(partition, kept.pipeline, kept.backlog, max(kept.position, first), live, mark, committed)
+def _within(run: Records | None, span: Span) -> Records | None:
+    return None if run is None else run.take((run.offset >= span[0]) & (run.offset < span[1]))

@@ -1,6 +1,6 @@
 """The live service: poll, process, one transaction; partitions come and go meanwhile. One thread does all of it.
 
-Exactly once rests on three facts. Alerts, notables, dead letters, daily records and consumed offsets go into one transaction. What a
+Exactly once rests on three facts. Alerts, notables, dead letters, daily records, state and consumed offsets go into one transaction. What a
 batch leads to is a function of the log, so it can be delivered again, or computed again, and is the same. And after any doubt the committed
 offset and its metadata decide: if they are the batch's, it was delivered; if they are those before it, the same outputs are sent once more;
 if they are others, somebody else took over, and the task is restored when it comes back.
@@ -10,46 +10,36 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from detector import failpoints
+from detector.checkpoints import Checkpoints
 from detector.core.daily_blocks import TOGETHER
 from detector.core.events import EventBatch, Records
-from detector.core.pipeline import Pipeline
-from detector.delivery import Delivery, Plan
-from detector.errors import BrokerError
+from detector.delivery import Delivery, Message, Plan
+from detector.errors import BrokerError, StateError
+from detector.holdings import Holdings, Source
 from detector.metrics import Metrics
-from detector.restore import Task, take_over
 
 log = logging.getLogger("detector.service")
 
 POLL = 0.1
-KEPT = 120.0
-"""Seconds for which a task that was taken away is kept, in case it comes back."""
+SMALL, PACE = 1000, 0.05
+"""After a batch of fewer events, the next transaction begins so many seconds after the last: what comes meanwhile goes together."""
 LOOK = 5.0
 """Seconds between two looks at how far the partitions reach."""
 STUCK = 15.0
 """Seconds after which a partition that has records, but yields none, is taken for forgotten by the client."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
-
-
-class Source(Protocol):
-    def poll(self, timeout: float, limit: int) -> list[Records]: ...
-    def membership(self) -> Any: ...
-    def changes(self) -> Sequence[tuple[str, frozenset[int]]]: ...
-    def committed(self, partitions: Iterable[int]) -> Mapping[int, tuple[int, str] | None]: ...
-    def bounds(self, partitions: Iterable[int]) -> Mapping[int, tuple[int, int]]: ...
-    def position(self, partition: int) -> int: ...
-    def seek(self, partition: int, offset: int) -> None: ...
-    def pause(self, partitions: Iterable[int]) -> None: ...
-    def resume(self, partitions: Iterable[int]) -> None: ...
-    def close(self, timeout: float) -> None: ...
+FINISH = 10.0
+"""Seconds for the last snapshots when the service is asked to stop."""
 
 
 class Sink(Protocol):
     def deliver(
-        self, messages: Sequence[tuple[str, bytes | None, bytes]], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Any
-    ) -> None: ...
+        self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Any
+    ) -> Sequence[int]: ...  # fmt: skip
     def settle(self, deadline: float) -> None: ...
     def close(self) -> None: ...
 
@@ -59,14 +49,12 @@ class Service:
 
     def __init__(
         self, source: Callable[[], Source], sink: Sink, doubt: type[Exception], decode: Callable[[Records], EventBatch],
-        pipeline: Callable[[int], Pipeline], figures: Metrics, plan: Plan,
+        holdings: Holdings, checkpoints: Checkpoints, figures: Metrics, plan: Plan,
     ) -> None:  # fmt: skip
         self._connect, self._sink, self._doubt, self._decode = source, sink, doubt, decode
-        self._pipeline, self._figures, self._plan = pipeline, figures, plan
+        self._holdings, self._checkpoints, self._figures, self._plan = holdings, checkpoints, figures, plan
         self._source: Source | None = None
-        self._tasks: dict[int, Task] = {}
-        self._kept: dict[int, tuple[float, Task]] = {}
-        self._looked = 0.0
+        self._looked, self._beat_at = 0.0, 0.0
         self._yielded: dict[int, float] = {}
         self._joined = False
         self.tick = time.monotonic()
@@ -78,101 +66,164 @@ class Service:
         """Until `stopping` is set. Raises BrokerError for what waiting does not mend, any DetectorError for what a person must."""
         try:
             self._sink.settle(60.0)
-            self._source = self._connect()
+            self._open()
             pause = FIRST_PAUSE
             while not self.stopping:
                 try:
-                    self._turn()
+                    self._turn(self._source or self._open())
                     pause = FIRST_PAUSE
                 except BrokerError as error:
                     log.warning("broker trouble, reconnecting", extra={"pause": pause, "error": str(error)})
                     self._leave()
                     self._wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
+            self._finish()
         finally:
             self._leave()
             self._sink.close()
 
     def ready(self) -> tuple[bool, list[str]]:
         """Whether every partition that this process holds is live, and what keeps it from being so."""
-        why = [f"partition {p} is being restored" for p, t in sorted(self._tasks.copy().items()) if t.restoring]
+        why = self._holdings.why_not_ready()
         if not self._joined:
             why.append("not a stable member of the group")
         return not why, why
 
-    def _turn(self) -> None:
-        self.tick = time.monotonic()
-        if self._source is None:
-            self._source = self._connect()
-        runs = self._source.poll(POLL, self._plan.batch_limit)
-        taken = self._apply(self._source)
-        began = time.perf_counter()
-        delivery = self._process([run for run in runs if run.partition not in taken])  # read before its task knew where to begin
-        if self._source.membership() is not None:
-            self._mark(delivery)
-        self._deliver(self._source, delivery, time.perf_counter() - began)
-        self._relieve(self._source)
-        self._look(self._source, runs)
+    def _open(self) -> Source:
+        self._source = source = self._connect()
+        self._holdings.open()
+        return source
 
-    def _process(self, runs: Sequence[Records]) -> Delivery:
-        """Every task takes in its records; outputs before its committed offset are dropped."""
-        delivery = Delivery()
+    def _turn(self, source: Source) -> None:
+        self.tick = time.monotonic()
+        hurried = self._checkpoints.under_way or self._holdings.taking
+        runs = source.poll(0.0 if hurried else POLL, self._plan.batch_limit)
+        failpoints.at("after_poll")
+        self._apply(source)
+        taken = self._holdings.step(source, 0.0 if runs else POLL)
+        began = time.perf_counter()
+        delivery, moved = self._process(source, [run for run in runs if run.partition not in taken])  # read before its task was there
+        if source.membership() is not None:
+            self._complete(delivery, moved, self.tick)
+        self._deliver(source, delivery, time.perf_counter() - began)
+        self._relieve(source)
+        self._look(source, runs)
+        if 0 < delivery.events < SMALL:
+            self._wait(PACE - (time.monotonic() - self.tick))
+
+    def _apply(self, source: Source) -> None:
+        self._holdings.apply(source)
+        self._joined = source.membership() is not None
+
+    def _process(self, source: Source, runs: Sequence[Records]) -> tuple[Delivery, set[int]]:
+        """Every task takes in its records. Gives the outputs behind their committed offsets, and the partitions that have come there."""
+        delivery, moved = Delivery(), set()
         for run in runs:
-            task = self._tasks.get(run.partition)
+            task = self._holdings.tasks.get(run.partition)
             if task is None or not len(run):
                 continue
-            began = max(task.position, task.live_from)
-            for batch, outcome in task.process(run, self._decode):
-                delivery.add(batch, outcome, self._plan)
-            if task.position > began:
-                delivery.end(task, self._plan)
-        return delivery
+            began, made = max(task.position, task.live_from), Delivery()
+            try:
+                for batch, outcome in task.process(run, self._decode):
+                    made.add(batch, outcome, self._plan)
+            except StateError as error:
+                self._holdings.refuse(source, task.partition, error)
+            except (MemoryError, OSError):
+                raise  # of this machine, not of a record
+            except Exception:
+                if task.position < task.careful_until:
+                    raise  # even with care
+                log.exception("processing failed; the batch is taken apart", extra={"partition": task.partition})
+                self._figures.processing_failed()
+                self._holdings.retake(source, task.partition, int(run.offset[-1]) + 1)
+            else:
+                delivery.join(made)
+                if task.position > began:
+                    moved.add(task.partition)
+        return delivery, moved
 
-    def _mark(self, delivery: Delivery) -> None:
-        """Adds partitions without events: when their alerts begin must not wait for the first one, nor daily records for the next."""
-        for p, task in self._tasks.items():
+    def _complete(self, delivery: Delivery, moved: set[int], now: float | None) -> None:
+        """Adds where each partition ends that has moved, or has something else to say: when its alerts begin, which must not wait for the
+        first one; daily records that wait; a heartbeat; part of a snapshot. `now` None: before the end.
+        """
+        tasks = self._holdings.tasks
+        self._checkpoints.begin(tasks.values(), now, self._holdings.end_of_state)
+        beats = now is not None and now >= self._beat_at and bool(tasks)
+        for p, task in tasks.items():
+            if beats and not task.restoring:
+                delivery.beat(task, self._plan, time.time_ns() // 1_000_000)
             waiting = delivery.blocks < TOGETHER and len(task.backlog)
-            if p not in delivery.offsets and (task.committed is None or waiting):
+            snapshot = self._checkpoints.of(task) or task.told != task.saved.manifest
+            if p in moved or task.committed is None or waiting or snapshot or (beats and not task.restoring):
                 delivery.end(task, self._plan)
+        if beats:
+            self._beat_at = time.monotonic() + self._plan.heartbeat
+        self._checkpoints.add(delivery, self._plan)
 
     def _relieve(self, source: Source) -> None:
         """While the log is caught up with, days end faster than their records go out: these first, for memory is bounded."""
-        while not self.stopping and any(task.backlog.full for task in self._tasks.values()):
+        while not self.stopping and any(task.backlog.full for task in self._holdings.tasks.values()):
             self.tick = time.monotonic()
             delivery = Delivery()
-            self._mark(delivery)
+            self._complete(delivery, set(), self.tick)
             self._deliver(source, delivery, 0.0)
+
+    def _finish(self) -> None:
+        """Last snapshots, so that whoever takes over has nothing to do again; if there is no time for them, it has a little."""
+        source, end = self._source, time.monotonic() + FINISH
+        while source is not None and source.membership() is not None and time.monotonic() < end:
+            self.tick = time.monotonic()
+            delivery = Delivery()
+            self._complete(delivery, set(), None)
+            if not delivery.ends:
+                return
+            try:
+                self._delivered(source, delivery, self._sink.deliver(delivery.messages, self._offsets(delivery), source.membership()), 0.0)
+            except self._doubt as doubt:
+                log.warning("no last snapshot", extra={"error": str(doubt)})
+                return
+
+    def _offsets(self, delivery: Delivery) -> Mapping[tuple[str, int], tuple[int, str]]:
+        return {(self._plan.events, p): to for p, to in delivery.offsets.items()}
 
     def _deliver(self, source: Source, delivery: Delivery, seconds: float) -> None:
         """Until it is certain that the delivery happened, or that its partitions are somebody else's."""
-        pause = FIRST_PAUSE
+        pause, places = FIRST_PAUSE, None
         membership = source.membership()
-        while delivery.offsets and not self.stopping:
+        began = time.perf_counter()
+        while delivery.ends:
             began = time.perf_counter()
             try:
-                offsets = {(self._plan.events, p): to for p, to in delivery.offsets.items()}
-                self._sink.deliver(delivery.messages, offsets, membership)
+                places = self._sink.deliver(delivery.messages, self._offsets(delivery), membership)
+                break
             except self._doubt as doubt:
                 self._figures.doubt(getattr(doubt, "phase", "unknown"))
-                log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.offsets)})
+                log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.ends)})
                 self._sink.settle(60.0)
                 if self._happened(source, delivery):
                     break
+                if self.stopping:
+                    self._holdings.leave()  # their state is ahead of what is certain
+                    return
                 membership = self._linger(source, delivery, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                self._figures.transaction(time.perf_counter() - began)
-                break
-        else:
-            return
+        if delivery.ends:
+            self._figures.transaction(time.perf_counter() - began)
+            self._delivered(source, delivery, places, time.perf_counter() - began)
+            self._count(delivery, seconds)
+
+    def _delivered(self, source: Source, delivery: Delivery, places: Sequence[int] | None, seconds: float) -> None:
+        """It is certain. `places`: offset of each message, where that is known."""
         for p, task in delivery.tasks.items():
-            task.delivered(delivery.offsets[p], delivery.sent[p])
-        self._count(delivery, seconds)
-        source.resume(self._tasks)
+            offset, mark = delivery.ends[p]
+            at = self._holdings.end_of_state(p) if places is None else places[delivery.positions[p]] if p in delivery.positions else None
+            task.delivered(offset, mark, at)
+        self._checkpoints.delivered(None if places is None or delivery.manifest is None else places[delivery.manifest], seconds)
+        self._holdings.resume(source)
 
     def _happened(self, source: Source, delivery: Delivery) -> bool:
         """The committed offsets tell. Raises BrokerError if one is neither before nor behind the batch: somebody else took over."""
-        committed = source.committed(delivery.offsets)
+        committed = source.committed(delivery.ends)
         if all(committed[p] == to for p, to in delivery.offsets.items()):
             return True
         if gone := [p for p, task in delivery.tasks.items() if committed[p] != task.committed]:
@@ -181,95 +232,62 @@ class Service:
 
     def _linger(self, source: Source, delivery: Delivery, pause: float) -> Any:
         """Waits while staying a member of the group. If a partition of the delivery is taken away, everything is taken over anew."""
-        end = time.monotonic() + pause
+        end, tasks = time.monotonic() + pause, self._holdings.tasks
         while True:
             self.tick = time.monotonic()
-            source.pause(self._tasks)
+            source.pause(tasks)
             for run in source.poll(POLL, self._plan.batch_limit):
                 source.seek(run.partition, int(run.offset[0]))
             self._apply(source)
-            if any(self._tasks.get(p) is not task for p, task in delivery.tasks.items()):  # even if they came back since
+            if any(tasks.get(p) is not task for p, task in delivery.tasks.items()):  # even if they came back since
                 raise BrokerError("partitions were taken away while their batch waited for delivery; taking over anew")
             if time.monotonic() >= end and (membership := source.membership()) is not None:
                 return membership
             if self.stopping:
                 return source.membership()
 
-    def _apply(self, source: Source) -> set[int]:
-        """What became of the partitions since the last poll. Returns those that were taken, and are to be read from elsewhere now."""
-        taken: set[int] = set()
-        for what, partitions in source.changes():
-            log.info("partitions " + what, extra={"partitions": sorted(partitions)})
-            for p in partitions:
-                if (task := self._tasks.pop(p, None)) is not None:
-                    self._keep(task)
-            if what == "assigned":
-                self._take(source, partitions)
-                taken |= partitions
-            self._figures.rebalance(len(self._tasks))
-        self._figures.restoring(sum(t.restoring for t in self._tasks.values()))
-        self._joined = source.membership() is not None
-        return taken
-
-    def _take(self, source: Source, partitions: Iterable[int]) -> None:
-        committed, bounds = source.committed(partitions), source.bounds(partitions)
-        for p in sorted(partitions):
-            kept = self._kept.pop(p, (0.0, None))[1]
-            starts = self._plan.starts if self._plan.starts is not None else time.time_ns() // 1_000_000
-            task = self._tasks[p] = take_over(self._plan.events, p, committed[p], bounds[p][0], kept, self._pipeline, starts)
-            at = committed[p]
-            if at is not None and at[0] < bounds[p][0]:
-                log.error("records were deleted before they were read", extra={"partition": p, "from": at[0], "to": bounds[p][0]})
-            source.seek(p, task.position)
-            source.resume([p])
-
-    def _keep(self, task: Task) -> None:
-        now = time.monotonic()
-        self._kept = {p: (end, t) for p, (end, t) in self._kept.items() if end > now}
-        self._kept[task.partition] = (now + KEPT, task)
-
     def _leave(self) -> None:
-        """Gives the partitions back. What is kept of them is used again where the committed offset allows it."""
+        """Gives the partitions back."""
         if self._source is not None:
             self._source.close(5.0)
             self._source, self._joined = None, False
-        for task in self._tasks.values():
-            self._keep(task)
-        self._tasks.clear()
+        self._checkpoints.forget()
+        self._holdings.leave()
         self._yielded.clear()
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while time.monotonic() < end and not self.stopping:
+        while (left := end - time.monotonic()) > 0 and not self.stopping:
             self.tick = time.monotonic()
-            time.sleep(0.05)
+            time.sleep(min(left, 0.05))
 
     def _count(self, delivery: Delivery, seconds: float) -> None:
         now = time.time()
         self._figures.batch(seconds, delivery.events, delivery.late, delivery.refused)
         self._figures.notables(delivery.notables, delivery.dropped)
         self._figures.daily(delivery.blocks)
+        self._figures.beats(delivery.beats)
         for severity, arrived in delivery.raised:
             self._figures.alert(severity, now - arrived / 1000)
 
     def _look(self, source: Source, runs: Sequence[Records]) -> None:
         """Now and then: how far behind this process is, and whether the client has silently stopped to read a partition."""
-        now = time.monotonic()
+        now, tasks = time.monotonic(), self._holdings.tasks
         for run in runs:
             self._yielded[run.partition] = now
             self.lag_seconds = max(time.time() - float(run.timestamp[-1]) / 1000, 0.0)
         if now - self._looked < LOOK:
             return
         self._looked = now
-        ends = {p: end for p, (_, end) in source.bounds(self._tasks).items()}
-        lag = {p: max(end - max(source.position(p), self._tasks[p].position), 0) for p, end in ends.items()}
+        ends = {p: end for p, (_, end) in source.bounds(tasks).items()}
+        lag = {p: max(end - max(source.position(p), tasks[p].position), 0) for p, end in ends.items()}
         if not any(lag.values()):
             self.lag_seconds = 0.0
         self._figures.lag(sum(lag.values()), self.lag_seconds)
-        states = [task.pipeline.tracker.state for task in self._tasks.values()]
+        states = [task.pipeline.tracker.state for task in tasks.values()]
         self._figures.keys(sum(map(len, states)), sum(state.evicted for state in states))
         for p, behind in lag.items():
-            if not behind:
+            if not behind or tasks[p].halted:
                 self._yielded[p] = now
             elif now - self._yielded.setdefault(p, now) > STUCK:
                 self._figures.consumer_rebuilt()

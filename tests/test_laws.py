@@ -181,9 +181,9 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
     (midway, state, "self.columns[name][:top] = array\n        self._index()", "self.columns[name][:top] = array\n"),
     # what is evicted depends on how many were since the start of the process
     (midway, state, "[: self.max_keys // EVICTED_SHARE]", "[min(self.evicted, 3) :][: self.max_keys // EVICTED_SHARE]"),
-    (midway, state, "array[:top].copy() for", "array[:top] * array.dtype.type(name != 'sum') for"),
-    (midway, state, "array[:top].copy() for", "array[:top] * array.dtype.type(name != 'day_joined') for"),
-    (midway, state, "array[:top].copy() for", "array[:top] * array.dtype.type(name != 'day_score') for"),
+    (midway, state, "np.copyto(copy, array[:top])", "np.copyto(copy, array[:top] * array.dtype.type(name != 'sum'))"),
+    (midway, state, "np.copyto(copy, array[:top])", "np.copyto(copy, array[:top] * array.dtype.type(name != 'day_joined'))"),
+    (midway, state, "np.copyto(copy, array[:top])", "np.copyto(copy, array[:top] * array.dtype.type(name != 'day_score'))"),
     # a family keeps something outside of the state
     (midway, masquerade, "c = state.columns\n", ASIDE),
     (

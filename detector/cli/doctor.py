@@ -88,7 +88,8 @@ def _rights(config: Config) -> Iterator[str]:
 
     topics = config.topics
     outputs = (topics.alerts, topics.notables, topics.daily, topics.dead_letters)
-    problems = missing_rights(kafka_settings(config), {topics.events: ("READ",), **dict.fromkeys(outputs, ("WRITE",))})
+    wanted = {topics.events: ("READ",), topics.state: ("READ", "WRITE"), **dict.fromkeys(outputs, ("WRITE",))}
+    problems = missing_rights(kafka_settings(config), wanted)
     if problems:
         raise BrokerError("\n".join(problems))
     yield from ()

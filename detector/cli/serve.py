@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import hashlib
 import logging
 import os
 import signal
@@ -13,16 +14,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detector import __version__
 from detector.cli.settings import Commands, command, context_of, kafka_settings, limits_of, read, setting, topics_of
 from detector.errors import BrokerError, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from detector.config import Config
     from detector.core.context import Context
     from detector.core.model import Model
     from detector.core.pipeline import Pipeline
+    from detector.delivery import Plan
+    from detector.kafka.consumer import Consumer, Membership
     from detector.metrics import Metrics
-    from detector.service import Service
+    from detector.service import Service, Sink
 
 log = logging.getLogger("detector.serve")
 
@@ -40,16 +46,21 @@ def add(commands: Commands) -> None:
     setting(p, "--bootstrap-servers", "kafka.bootstrap_servers", "HOST:PORT,...", "the brokers")
     setting(p, "--context", "context.folder", "DIR", "folder with directory.csv and the like")
     setting(p, "--models", "models.registry", "DIR", "the registry")
+    p.add_argument(
+        "--rebuild", dest="service.rebuild", action="store_const", const="true",
+        help="believe the committed offsets, and build the state anew from the events that are retained (service.rebuild)",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    from detector import logs
+    from detector import failpoints, logs
     from detector.endpoints import Endpoints
     from detector.kafka.topics import check
     from detector.metrics import Metrics
 
     config = read(args).config
     logs.configure(config.logs.level, sys.stderr)
+    failpoints.arm(os.environ.get("DETECTOR_FAILPOINT", ""))
     context = context_of(config)
     for line in context.missing():
         log.info("context: " + line)
@@ -93,13 +104,17 @@ def model_of(config: Config) -> Model:
 
 def build(config: Config, model: Model, context: Context, metrics: Metrics) -> Service:
     """The service, its collaborators made from the settings."""
+    from detector.checkpoints import Checkpoints
     from detector.config import moment
     from detector.core.formats.native import decode
     from detector.core.pipeline import Pipeline, Policy
     from detector.core.views import EMPLOYEE
-    from detector.delivery import Plan
+    from detector.holdings import Holdings
     from detector.kafka.consumer import Consumer
-    from detector.kafka.transactions import Doubt, Transactions
+    from detector.kafka.state_log import StateLog
+    from detector.kafka.transactions import Doubt
+    from detector.refusals import Refusals
+    from detector.restore import Making, Takeovers
     from detector.service import Service
 
     settings, limits, topics = kafka_settings(config), limits_of(config), config.topics
@@ -109,30 +124,86 @@ def build(config: Config, model: Model, context: Context, metrics: Metrics) -> S
         return Pipeline(EMPLOYEE, model, context, policy, config.detection.max_keys)
 
     warm(pipeline(0))
-    starts = moment(config.alerts.start) if config.alerts.start else None
-    return Service(
-        lambda: Consumer(topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None),
-        Transactions(f"{config.group.transactional_id_prefix}-{config.group.ordinal}", settings, config.group.transaction_timeout),
-        Doubt,
-        lambda records: decode(records, limits),
+    basis, starts = basis_of(config, model, context), moment(config.alerts.start) if config.alerts.start else None
+    making = Making(
+        topics.events,
         pipeline,
-        metrics,
-        Plan(topics.events, topics.alerts, topics.notables, topics.daily, topics.dead_letters, starts, config.input.batch_limit),
+        lambda: Refusals(config.input.dead_letter_run, config.input.dead_letter_share),
+        basis,
+        config.service.rebuild,
     )
+    sources = Current(
+        lambda: Consumer(topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None)
+    )
+    sink, writer = sink_of(config, sources)
+    return Service(
+        sources, sink, Doubt, lambda records: decode(records, limits),
+        Holdings(lambda: Takeovers(StateLog(settings, topics.state)), making, starts, metrics),
+        Checkpoints(config.service.snapshot_interval, basis, metrics.snapshot), metrics,
+        plan_of(config, writer),
+    )  # fmt: skip
+
+
+def plan_of(config: Config, writer: str) -> Plan:
+    from detector.delivery import Plan
+
+    topics = config.topics
+    return Plan(
+        topics.events, topics.alerts, topics.notables, topics.daily, topics.dead_letters, topics.state, config.input.batch_limit,
+        config.alerts.heartbeat, writer,
+    )  # fmt: skip
+
+
+def basis_of(config: Config, model: Model, context: Context) -> str:
+    """All that makes the same events lead to the same alerts, as a hash."""
+    said = (model.sha256, context.hash, config.detection, config.input, __version__)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+class Current:
+    """Makes consumers, and knows the one in use."""
+
+    def __init__(self, make: Callable[[], Consumer]) -> None:
+        self._make = make
+        self._consumer: Consumer | None = None
+
+    def __call__(self) -> Consumer:
+        self._consumer = self._make()
+        return self._consumer
+
+    def commit(self, offsets: Mapping[int, tuple[int, str]], membership: Membership) -> None:
+        assert self._consumer is not None
+        self._consumer.commit(offsets, membership)
+
+
+def sink_of(config: Config, sources: Current) -> tuple[Sink, str]:
+    """Where outputs go; and as whom position records are written, if they are."""
+    from detector.kafka.at_least_once import AtLeastOnce
+    from detector.kafka.transactions import Transactions
+
+    settings = kafka_settings(config)
+    if config.group.delivery == "at_least_once":
+        log.warning("delivery is at_least_once: after a fault, outputs may come twice; their ids tell")
+        return AtLeastOnce(settings, sources.commit), ""
+    name = f"{config.group.transactional_id_prefix}-{config.group.ordinal}"
+    return Transactions(name, settings, config.group.transaction_timeout), name
 
 
 def warm(pipeline: Pipeline) -> None:
     """Compiles, or loads, every kernel before partitions are taken: inside the group, that time would look like being stuck."""
     from detector.core.events import Records
     from detector.core.formats.native import Limits, decode
+    from detector.core.signals import accumulators
 
     line = b'{"time":1,"actor":"warm-up","action":"read","resource":"none","subject":"nobody"}'
-    pipeline.process(decode(Records.of([line] * 9), Limits()))
+    for count in (9, 1):  # columns of a single event are laid out otherwise, and have kernels of their own
+        pipeline.process(decode(Records.of([line] * count, first=count), Limits()))
+    accumulators.usual(pipeline.tracker.state, 0, 0, pipeline.tracker.baselines, accumulators.NAMES[0])
 
 
 def live(service: Service, config: Config) -> tuple[bool, list[str]]:
     still = time.monotonic() - service.tick
-    return still < config.service.watchdog, [f"the loop last turned {still:.1f} s ago"]
+    return still < config.service.watchdog / 2, [f"the loop last turned {still:.1f} s ago"]
 
 
 def ready(service: Service, config: Config) -> tuple[bool, list[str]]:

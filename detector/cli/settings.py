@@ -107,6 +107,6 @@ def topics_of(config: Config) -> list[Topic]:
 
     names = {
         "access-events": config.topics.events, "alerts": config.topics.alerts, "notables": config.topics.notables,
-        "daily": config.topics.daily, "dead-letters": config.topics.dead_letters,
+        "daily": config.topics.daily, "state-employee": config.topics.state, "dead-letters": config.topics.dead_letters,
     }  # fmt: skip
     return design(names, config.topics.partitions, config.topics.replication)

@@ -38,6 +38,7 @@ class Topics(Struct, frozen=True):
     alerts: Annotated[str, about("Alerts out.", min_length=1)] = "alerts"
     notables: Annotated[str, about("Near misses out: what was nearly an alert.", min_length=1)] = "notables"
     daily: Annotated[str, about("Daily records out, from which the model is refreshed.", min_length=1)] = "daily"
+    state: Annotated[str, about("What partitions' state is restored from. Compacted, and nobody else's.", min_length=1)] = "state-employee"
     dead_letters: Annotated[str, about("Records that were refused, with reason and original bytes.", min_length=1)] = "dead-letters"
     partitions: Annotated[int, about("Partitions of each topic when it is made; the most processes that can share the work.", ge=1)] = 4
     replication: Annotated[int, about("Copies of each topic when it is made: 3 in production; -1: as the broker is set.", ge=-1)] = -1
@@ -52,6 +53,10 @@ class Group(Struct, frozen=True):
     )
     transactional_id_prefix: Annotated[str, about("Transactional ids are PREFIX-ORDINAL.", min_length=1)] = "detector"
     ordinal: Annotated[int, about("Number of this process in the group; no two processes may have the same.", ge=0)] = 0
+    delivery: Annotated[
+        Literal["exactly_once", "at_least_once"],
+        about("exactly_once, or at_least_once for brokers without transactions: after a fault, alerts may come twice."),
+    ] = "exactly_once"
     session_timeout: Annotated[float, about("Seconds without a sign of life after which others take over.", ge=1, le=1800)] = 10.0
     transaction_timeout: Annotated[float, about("Seconds after which the broker ends a transaction nobody ends.", ge=1, le=900)] = 15.0
 
@@ -62,6 +67,8 @@ class Input(Struct, frozen=True):
     batch_limit: Annotated[int, about("Most events of one micro-batch, that is of one transaction.", ge=1, le=100_000)] = 10_000
     max_event_bytes: Annotated[int, about("Longer records are dead letters.", ge=256, le=8 << 20)] = 65_536
     max_future: Annotated[float, about("Seconds an event may be ahead of the broker's time; beyond, it is a dead letter.", ge=0)] = 300.0
+    dead_letter_run: Annotated[int, about("Records refused in a row after which a partition is halted.", ge=1)] = 1000
+    dead_letter_share: Annotated[float, about("The same for the share of about the last 10,000; 1: never.", gt=0, le=1)] = 0.5
     max_age: Annotated[float, about("Seconds after which an event is flagged as late; it is scored all the same.", ge=0)] = 86_400.0
 
 
@@ -79,6 +86,7 @@ class Alerts(Struct, frozen=True):
     start: Annotated[
         str, about("Events before this only build state: RFC 3339 or ms since 1970. Empty: the time of the service's first start.")
     ] = ""
+    heartbeat: Annotated[float, about("Seconds between two heartbeats of a partition on the alert topic.", ge=1)] = 60.0
 
 
 class Models(Struct, frozen=True):
@@ -121,6 +129,8 @@ class Service(Struct, frozen=True):
     """How the process behaves."""
 
     watchdog: Annotated[float, about("Seconds without progress after which the process dumps its stacks and exits with 70.", ge=10)] = 120.0
+    snapshot_interval: Annotated[float, about("Seconds between two snapshots of a partition's state, at least.", ge=1)] = 60.0
+    rebuild: Annotated[bool, about("Believe the committed offsets, not the state topic: state is built anew from the events.")] = False
     ready_lag: Annotated[float, about("Seconds behind the newest event up to which the service calls itself ready.", gt=0)] = 60.0
 
 

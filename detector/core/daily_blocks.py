@@ -99,11 +99,12 @@ def encode(origin: Origin, daily: Daily, chunk: int) -> bytes:
     """Block number `chunk` of the day."""
     each = rows_each(daily)
     rows = slice(chunk * each, min((chunk + 1) * each, len(daily)))
-    columns = tuple(_column(name, a[rows]) for name, a in _columns(daily))
+    columns = tuple(as_column(name, a[rows]) for name, a in _columns(daily))
     return msgspec.msgpack.encode(_Block(FORMAT, *origin, daily.day, chunk, blocks_of(daily), rows.stop - rows.start, columns))
 
 
-def _column(name: str, array: NDArray[Any]) -> Column:
+def as_column(name: str, array: NDArray[Any]) -> Column:
+    """An array as bytes, numbers little-endian."""
     little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     return name, little.dtype.str, little.shape, little.tobytes()
 
@@ -134,16 +135,21 @@ def decode(value: bytes) -> Block:
 
 
 def _array(name: str, dtype: str, shape: tuple[int, ...], data: bytes, rows: int) -> NDArray[Any]:
-    if dtype not in TYPES:
-        raise StateError(f"daily block: column {name} has the type {dtype}; there are {', '.join(sorted(TYPES))}")
     if len(shape) not in (1, 2) or shape[0] != rows or min(shape) < 1:
         raise StateError(f"daily block: column {name} has the shape {shape} in a block of {rows} rows")
-    if math.prod(shape) * np.dtype(dtype).itemsize != len(data):
-        raise StateError(f"daily block: column {name} has {len(data)} bytes for the shape {shape} of {dtype}")
-    array = np.frombuffer(data, dtype).reshape(shape)
+    array = as_array("daily block", name, dtype, shape, data)
     if not np.isfinite(array).all():
         raise StateError(f"daily block: column {name} holds what is no number")
     return array
+
+
+def as_array(what: str, name: str, dtype: str, shape: tuple[int, ...], data: bytes) -> NDArray[Any]:
+    """The inverse of `as_column`; read-only. Raises StateError that begins with `what` where type, shape and bytes are not an array's."""
+    if dtype not in TYPES:
+        raise StateError(f"{what}: column {name} has the type {dtype}; there are {', '.join(sorted(TYPES))}")
+    if len(shape) > 4 or not all(0 <= n <= LIMIT for n in shape) or math.prod(shape) * np.dtype(dtype).itemsize != len(data):
+        raise StateError(f"{what}: column {name} has {len(data)} bytes for the shape {shape} of {dtype}")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 @dataclass(slots=True)

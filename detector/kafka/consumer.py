@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from kafka import KafkaConsumer, TopicPartition
+import kafka.errors as failures
+from kafka import KafkaConsumer, OffsetAndMetadata, TopicPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.errors import NoOffsetForPartitionError
 from kafka.structs import MemberState
 
+from detector import failpoints
 from detector.core.events import Records
 from detector.errors import BrokerError
 from detector.kafka.clients import broker_error, connect
@@ -36,7 +37,7 @@ READING: dict[str, Any] = {
     "allow_auto_create_topics": False,
     "check_crcs": True,
     "request_timeout_ms": 30_000,
-    "fetch_min_bytes": 64 << 10,
+    "fetch_min_bytes": 1,
     "fetch_max_wait_ms": 100,
     "max_partition_fetch_bytes": 4 << 20,
     "fetch_max_bytes": 32 << 20,
@@ -75,6 +76,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         self._note("lost", lost)
 
     def _note(self, what: Literal["assigned", "revoked", "lost"], partitions: Iterable[Any]) -> None:
+        failpoints.at("in_listener")
         found = frozenset(p.partition for p in partitions)
         if found:
             self.changes.append((what, found))
@@ -108,9 +110,12 @@ class Consumer:
 
         Raises BrokerError; CorruptBatchError, one of them, names the partition and offset behind which nothing can be read.
         """
+        fetcher = self._client._fetcher
+        if not fetcher._next_partition_records:  # used up, and yet it keeps what was parked by pause() from being taken up again
+            fetcher._next_partition_records = None
         try:
             found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=limit)
-        except NoOffsetForPartitionError:
+        except failures.NoOffsetForPartitionError:
             found = {}  # seen between an assignment and its placeholder
         except BrokerError:
             raise
@@ -156,6 +161,19 @@ class Consumer:
 
         return self._ask(ask)
 
+    def commit(self, offsets: Mapping[int, tuple[int, str]], membership: Membership | None) -> None:
+        """Commit next offset and metadata of each partition, outside of any transaction, within ANSWER seconds. Raises BrokerError, also
+        where `membership` is over; whether it happened is then not known, and `committed` tells.
+        """
+        places = {self._at(p): OffsetAndMetadata(offset, metadata, -1) for p, (offset, metadata) in offsets.items()}
+
+        def tell() -> None:
+            if membership is None or membership != self._safe_membership():  # kafka-python takes whatever generation there is by now
+                raise failures.CommitFailedError("not a stable member of the group any more")
+            self._client.commit(places, timeout_ms=int(ANSWER * 1000))
+
+        self._ask(tell)
+
     def bounds(self, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
         """First offset there is, and the offset behind the last one that read_committed may see, of each partition."""
         places = [self._at(p) for p in partitions]
@@ -164,6 +182,12 @@ class Consumer:
         first = self._ask(lambda: self._client._fetcher.beginning_offsets(places, int(ANSWER * 1000)))
         end = self._ask(lambda: self._client._fetcher.end_offsets(places, int(ANSWER * 1000)))
         return {place.partition: (first[place], end[place]) for place in places}
+
+    def written(self, partition: int) -> int:
+        """The offset behind the last record there is, be its transaction finished or not, as the last answer to a fetch said."""
+        with suppress(failures.IllegalStateError, KeyError):  # taken away meanwhile
+            return int(self._client.highwater(self._at(partition)) or 0)
+        return 0
 
     def position(self, partition: int) -> int:
         """The offset to be fetched next; behind the last record by as much as control records follow it."""

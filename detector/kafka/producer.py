@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
@@ -22,11 +22,12 @@ class Producer:
         self._failures: list[BaseException] = []
 
     def send(
-        self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int | None = None, partition: int | None = None
-    ) -> None:
+        self, topic: str, key: bytes | None, value: bytes | None, timestamp_ms: int | None = None, partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:  # fmt: skip
         """Queue a record; without `partition` its key says where it goes (murmur2, as everywhere in Kafka). Raises BrokerError."""
         try:
-            future = self._client.send(topic, key=key, value=value, timestamp_ms=timestamp_ms, partition=partition)
+            future = self._client.send(topic, key=key, value=value, headers=list(headers), timestamp_ms=timestamp_ms, partition=partition)
         except Exception as error:
             raise broker_error(f"writing to topic {topic!r}", self._settings, error) from error
         future.add_errback(self._failures.append)

@@ -48,6 +48,11 @@ class Reader:
             if time.monotonic() - last > patience:
                 raise broker_error(self._doing, self._settings, TimeoutError(f"no record for {patience:g} s before the end"))
 
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """Partition -> its first offset, and the one behind its last. Raises BrokerError."""
+        first, end = self._ends("beginning"), self._ends("end")
+        return {place.partition: (first[place], end[place]) for place in self._places}
+
     def close(self) -> None:
         close_consumer(self._client, 5.0)
 

@@ -28,6 +28,13 @@ DESIGN: dict[str, dict[str, str]] = {
     "notables": _days(90),
     # the nightly refresh looks back four weeks; a block is 512 KiB at most
     "daily": _days(60),
+    # the newest of everything is all that is read; snapshots come in chunks of 512 KiB
+    "state-employee": {
+        "cleanup.policy": "compact",
+        "segment.ms": str(3_600_000),
+        "min.cleanable.dirty.ratio": "0.3",
+        "max.message.bytes": str(1 << 20),
+    },
     # the refused bytes travel inside, in base64, so a record here is larger than the one refused
     "dead-letters": _days(30) | {"max.message.bytes": str(4 << 20)},
 }

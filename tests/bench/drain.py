@@ -19,16 +19,21 @@ from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from detector.checkpoints import Checkpoints
 from detector.core.formats.native import Limits, decode
 from detector.core.pipeline import Pipeline, Policy
 from detector.core.views import EMPLOYEE
 from detector.delivery import Plan
+from detector.holdings import Holdings
 from detector.kafka.consumer import READING, Consumer
 from detector.kafka.reader import Reader
 from detector.kafka.security import client_settings
+from detector.kafka.state_log import StateLog
 from detector.kafka.topics import create, design
 from detector.kafka.transactions import Doubt, Transactions
 from detector.metrics import Metrics
+from detector.refusals import Refusals
+from detector.restore import Making, Takeovers
 from detector.sandbox.broker import Broker
 from detector.service import Service
 
@@ -66,7 +71,9 @@ def write(settings: dict[str, Any], writer: int) -> None:
 
 
 def feed(settings: dict[str, Any]) -> None:
-    create(settings, design({role: role for role in (TOPIC, "alerts", "notables", "daily", "dead-letters")}, PARTITIONS, 1))
+    create(
+        settings, design({role: role for role in (TOPIC, "alerts", "notables", "daily", "dead-letters", "state-employee")}, PARTITIONS, 1)
+    )
     writers = [multiprocessing.get_context("spawn").Process(target=write, args=(settings, writer)) for writer in range(WRITERS)]
     for process in writers:
         process.start()
@@ -134,13 +141,17 @@ class Stopwatch(Metrics):
 def whole_service(settings: dict[str, Any], batch: int) -> Callable[[], float]:
     """The service as it is, from poll to committed transaction, once it is under way; at most `batch` events a transaction."""
     enough, limits, runs = min(EVENTS, 100 * batch), Limits(), itertools.count()
-    plan = Plan(TOPIC, "alerts", "notables", "daily", "dead-letters", None, batch)
+
+    def pipeline(starts: int) -> Pipeline:
+        return Pipeline(EMPLOYEE, world.model(), world.context(), Policy(1.0, starts), 10_000)
 
     def drain() -> float:
         name, watch = f"bench-{batch}-{next(runs)}", Stopwatch(enough)
+        making = Making(TOPIC, pipeline, lambda: Refusals(1000, 0.5), "bench")
         watch.service = service = Service(
             lambda: Consumer(TOPIC, name, settings), Transactions(name, settings), Doubt, lambda records: decode(records, limits),
-            lambda starts: Pipeline(EMPLOYEE, world.model(), world.context(), Policy(1.0, starts), 10_000), watch, plan,
+            Holdings(lambda: Takeovers(StateLog(settings, "state-employee")), making, None, watch), Checkpoints(60.0, "bench"), watch,
+            Plan(TOPIC, "alerts", "notables", "daily", "dead-letters", "state-employee", batch, writer=name),
         )  # fmt: skip
         service.run()
         return watch.each

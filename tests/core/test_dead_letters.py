@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.core.dead_letters import REASONS, dead_letter_record, parse
+from detector.core.dead_letters import MOST, REASONS, dead_letter_record, headers_of, is_cut, parse
 from detector.core.events import DeadLetter
+from detector.kafka.records import convert
 
 BYTES = st.none() | st.binary()
 LETTERS = st.builds(
@@ -46,3 +50,44 @@ def test_a_member_more_or_less_or_bad_base64_is_refused() -> None:
     for wrong in ({**members, "extra": 1}, {**members, "value": "*"}, {name: members[name] for name in members if name != "offset"}):
         with pytest.raises(ValueError, match="not a dead letter"):
             parse(json.dumps(wrong).encode())
+
+
+def letter(**parts: bytes | None) -> DeadLetter:
+    return DeadLetter("t", 0, 0, 0, "not-json", "", "no JSON", **{"key": b"k", "value": b"v", "headers": None} | parts)
+
+
+HEADERS = st.lists(st.tuples(st.text(), BYTES), min_size=1)
+
+
+@given(HEADERS)
+def test_headers_are_read_as_they_stand_in_the_log(headers: list[tuple[str, bytes | None]]) -> None:
+    stock = SimpleNamespace(key=None, value=None, offset=0, timestamp=0, headers=headers)
+    records = convert("t", 0, [stock])
+    assert headers_of(letter(headers=records.part(records.headers, 0))) == headers
+    assert headers_of(letter()) == []
+
+
+@given(HEADERS, st.data())
+def test_headers_that_are_cut_off_anywhere_are_refused(headers: list[tuple[str, bytes | None]], data: st.DataObject) -> None:
+    records = convert("t", 0, [SimpleNamespace(key=None, value=None, offset=0, timestamp=0, headers=headers)])
+    raw = records.part(records.headers, 0) or b""
+    with pytest.raises(ValueError, match="damaged"):
+        headers_of(letter(headers=raw[: data.draw(st.integers(0, len(raw) - 1))]))
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x00\x00", b"\x01", b"\x02\x03\x00", b"\x02\x01\x00", b"\x02\x02a\x03", b"\xff" * 9])
+def test_headers_that_do_not_add_up_are_refused(raw: bytes) -> None:
+    with pytest.raises(ValueError, match=r"damaged|no name"):
+        headers_of(letter(headers=raw))
+
+
+@given(st.binary())
+def test_headers_of_any_bytes_are_read_or_refused(raw: bytes) -> None:
+    with contextlib.suppress(ValueError):
+        headers_of(letter(headers=raw))
+
+
+def test_a_letter_says_whether_all_of_the_record_is_in_it() -> None:
+    for size, cut in ((MOST - 1, False), (MOST, True)):
+        assert is_cut(parse(dead_letter_record(letter(value=b"x" * size))[1])) is cut
+    assert not is_cut(replace(letter(), message="x; of key, headers and value, 9 bytes, the first 3 are here"))

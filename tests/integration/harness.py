@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from detector.core.heartbeats import Heartbeat, parse
 from detector.kafka.producer import Producer
 from detector.kafka.reader import Reader
 from detector.kafka.security import client_settings
@@ -20,6 +21,7 @@ from detector.kafka.topics import create, design
 from detector.sandbox.broker import Broker, free_port
 
 PARTITIONS = 4
+BEAT = b'{"kind":"heartbeat"'
 
 
 def detector(*command: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -39,8 +41,8 @@ class Stand:
 
     def __init__(self, broker: Broker, folder: Path, unique: Callable[[str], str], **sections: dict[str, Any]) -> None:
         self.folder, self.settings = folder, client_settings({"bootstrap_servers": (broker.bootstrap,)})
-        names = {role: unique(role) for role in ("access-events", "alerts", "notables", "daily", "dead-letters")}
-        self.events, self.alerts, self.notables, self.daily, self.dead_letters = names.values()
+        names = {role: unique(role) for role in ("access-events", "alerts", "notables", "daily", "state-employee", "dead-letters")}
+        self.events, self.alerts, self.notables, self.daily, self.state, self.dead_letters = names.values()
         self.outputs = tuple(names.values())[1:]
         self.group = unique("detector")
         create(self.settings, design(names, PARTITIONS, 1))
@@ -48,7 +50,7 @@ class Stand:
             "kafka": {"bootstrap_servers": [broker.bootstrap]},
             "topics": {
                 "events": self.events, "alerts": self.alerts, "notables": self.notables, "daily": self.daily,
-                "dead_letters": self.dead_letters, "partitions": PARTITIONS, "replication": 1,
+                "state": self.state, "dead_letters": self.dead_letters, "partitions": PARTITIONS, "replication": 1,
             },
             "group": {"id": self.group, "transactional_id_prefix": self.group, "session_timeout": 6.0},
         }  # fmt: skip
@@ -75,12 +77,19 @@ class Stand:
         return sent
 
     def read(self, topic: str, isolation: str = "read_committed") -> dict[int, list[bytes]]:
-        """Every value of a topic, in order, by partition."""
+        """Every value of a topic, in order, by partition; heartbeats left out."""
         found: dict[int, list[bytes]] = {p: [] for p in range(PARTITIONS)}
         with Reader(self.settings, topic, isolation) as reader:
             for records in reader.read():
-                found[records.partition] += [records.part(records.value, row) or b"" for row in range(len(records))]
+                values = (records.part(records.value, row) or b"" for row in range(len(records)))
+                found[records.partition] += [value for value in values if not value.startswith(BEAT)]
         return found
+
+    def heartbeats(self) -> list[Heartbeat]:
+        """In the order of each task's."""
+        with Reader(self.settings, self.alerts) as reader:
+            values = [run.part(run.value, row) or b"" for run in reader.read() for row in range(len(run))]
+        return [parse(value) for value in values if value.startswith(BEAT)]
 
 
 class Serving:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from harness import PARTITIONS, Stand, wait
@@ -17,12 +19,13 @@ from detector.core.daily_blocks import decode as decode_block
 from detector.core.dead_letters import dead_letter_record
 from detector.core.formats.native import Limits, decode
 from detector.core.pipeline import Pipeline, Policy
+from detector.core.snapshots import Assembly, chunk_key
 from detector.core.strings import kafka_partitions
 from detector.core.views import EMPLOYEE
 from detector.files import read_context
 from detector.kafka.reader import Reader
+from detector.marks import POSITION, Mark, read_position
 from detector.registry import load_model
-from detector.restore import Mark
 
 Outputs = dict[int, list[tuple[int, bytes]]]
 """By partition of the input: (offset of the record that led to it, value), in order."""
@@ -38,6 +41,8 @@ class Truth(NamedTuple):
     daily: Blocks
     records: int
     events: int
+    states: dict[int, str]
+    """By partition of the input: hash of the state after all of it."""
 
 
 def truth(stand: Stand, starts: int) -> Truth:
@@ -47,7 +52,7 @@ def truth(stand: Stand, starts: int) -> Truth:
     model = load_model(Path(said["models"]["registry"]), "champion", EMPLOYEE.name, EMPLOYEE.names)
     policy = Policy(said["detection"].get("budget", 1.0), starts, round(said["input"].get("max_age", 86_400.0) * 1000))
     tasks = {p: Pipeline(EMPLOYEE, model, context, policy, 100_000) for p in range(PARTITIONS)}
-    found = Truth(*({p: [] for p in tasks} for _ in range(4)), 0, 0)  # type: ignore[arg-type]
+    found = Truth(*({p: [] for p in tasks} for _ in range(4)), 0, 0, {})  # type: ignore[arg-type]
     records = events = 0
     with Reader(stand.settings, stand.events) as reader:
         for run in reader.read():
@@ -60,7 +65,48 @@ def truth(stand: Stand, starts: int) -> Truth:
             for day in outcome.daily:
                 whose = Origin(EMPLOYEE.name, stand.events, p)
                 found.daily[p].extend(((day.day, chunk), encode(whose, day, chunk)) for chunk in range(blocks_of(day)))
-    return found._replace(records=records, events=events)
+    return found._replace(records=records, events=events, states={p: hash_of(task.snapshot()) for p, task in tasks.items()})
+
+
+def hash_of(arrays: Mapping[str, Any]) -> str:
+    """Of a state, to the byte."""
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(repr((name, arrays[name].dtype.str, arrays[name].shape)).encode() + arrays[name].tobytes())
+    return found.hexdigest()
+
+
+def states(stand: Stand) -> dict[int, tuple[int, str] | None]:
+    """By partition: how far its newest snapshot that is committed has seen the input, and its hash; read as a takeover does."""
+    found: dict[int, tuple[int, str] | None] = {}
+    records: dict[int, list[tuple[int, bytes, bytes]]] = {p: [] for p in range(PARTITIONS)}
+    with Reader(stand.settings, stand.state) as reader:
+        for run in reader.read():
+            records[run.partition] += [
+                (int(run.offset[row]), run.part(run.key, row) or b"", run.part(run.value, row) or b"") for row in range(len(run))
+            ]
+    for p, at in committed(stand).items():
+        found[p] = None
+        if at is not None and at[1].snapshot >= 0:
+            manifest = next(value for offset, _, value in records[p] if offset == at[1].snapshot)
+            assembly = Assembly(manifest, Origin(EMPLOYEE.name, stand.events, p))
+            parts = [(key, value) for offset, key, value in records[p] if assembly.since <= offset < at[1].snapshot]
+            for i in range(assembly.chunks):
+                assembly.add(i, next(value for key, value in parts if key == chunk_key(assembly.generation, i)))
+            found[p] = assembly.offset, hash_of(assembly.arrays())
+    return found
+
+
+def positions(stand: Stand) -> dict[int, tuple[int, Mark] | None]:
+    """What the last position record of each partition says."""
+    found: dict[int, tuple[int, Mark] | None] = dict.fromkeys(range(PARTITIONS))
+    with Reader(stand.settings, stand.state) as reader:
+        for run in reader.read():
+            for row in range(len(run)):
+                if run.part(run.key, row) == POSITION:
+                    said = read_position(run.part(run.value, row), run.partition)
+                    found[run.partition] = said.offset, said.mark
+    return found
 
 
 def _raised_by(alert: bytes) -> int:
@@ -154,8 +200,16 @@ def assert_exact(stand: Stand, expected: Truth) -> None:
             assert final[p] == 0
         else:
             assert (mark[0], mark[1].seq, mark[1].head) == (final[p], len(found.alerts[p]), head)
+    assert positions(stand) == at
     for topic in stand.outputs:
         assert ends(stand, topic, "read_committed") == ends(stand, topic, "read_uncommitted"), "a transaction is left open"
+
+
+def assert_snapshots(stand: Stand, expected: Truth) -> None:
+    """After an orderly stop: whoever takes over finds the state of the end, to the byte, and has nothing to do again."""
+    final = ends(stand, stand.events, "read_committed")
+    wanted = {p: (final[p], expected.states[p]) for p in final if final[p]}
+    assert {p: at for p, at in states(stand).items() if final[p]} == wanted
 
 
 def assert_chained(values: list[bytes]) -> str:

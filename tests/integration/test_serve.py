@@ -16,7 +16,17 @@ import pytest
 from harness import PARTITIONS, Serving, Stand, detector, wait
 from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from office import Office
-from oracle import Truth, all_delivered, assert_chained, assert_delivered_up_to_the_committed_offsets, assert_exact, committed, truth
+from oracle import (
+    Truth,
+    all_delivered,
+    assert_chained,
+    assert_delivered_up_to_the_committed_offsets,
+    assert_exact,
+    assert_snapshots,
+    committed,
+    home,
+    truth,
+)  # fmt: skip
 
 from detector.sandbox.broker import free_port
 
@@ -83,6 +93,7 @@ def finish(stand: Stand, expected: Truth, seconds: float = 60.0) -> None:
         wait(lambda: all_delivered(stand, expected), seconds, "all is delivered")
         assert service.stop() == 0
     assert_exact(stand, expected)
+    assert_snapshots(stand, expected)
 
 
 def test_events_before_alerts_start_alert_nothing_and_the_first_start_decides(office, broker, tmp_path, unique):
@@ -151,18 +162,22 @@ def refused(stand: Stand, *more: str, seconds: float = 45.0, **options: Any) -> 
     return ended.returncode, "\n".join(words)
 
 
-def test_offsets_that_somebody_else_committed_end_it_with_5(office, broker, tmp_path, unique):
+def test_offsets_that_somebody_else_committed_refuse_that_partition_and_others_go_on(office, broker, tmp_path, unique):
     stand = office.stand(broker, tmp_path, unique)
-    stand.feed(office.live[:10])
+    stand.feed(office.live[:200])
     client = KafkaConsumer(**stand.settings, group_id=stand.group, enable_auto_commit=False)
     client.commit({TopicPartition(stand.events, 1): OffsetAndMetadata(1, "x", -1)})
     client.close()
-    code, words = refused(stand)
-    assert code == 5
-    assert "partition 1" in words and "delete the group's offsets" in words
+    of_others = sum(home(key.decode()) != 1 for key, _ in office.live[:200])
+    with Serving(stand) as service:
+        wait(lambda: service.metric("detector_events_total") == of_others, 60, "the other partitions are processed")
+        status, words = service.get("/readyz")
+        assert status == 503 and "partition 1 is refused" in words and "delete the group's offsets" in words
+        assert service.metric("detector_refused_partitions") == 1
+        assert service.stop() == 0
 
 
-@pytest.mark.parametrize("missing", ["events", "alerts", "notables", "daily", "dead_letters"])
+@pytest.mark.parametrize("missing", ["events", "alerts", "notables", "daily", "state", "dead_letters"])
 def test_a_topic_that_is_not_there_ends_it_with_6(missing, office, broker, tmp_path, unique):
     stand = office.stand(broker, tmp_path, unique)
     stand.sections["topics"][missing] = unique("never-made")

@@ -28,8 +28,12 @@ def test_what_happened_is_what_is_counted() -> None:
     metrics.notables(1, {9: 1, 0: 5})
     metrics.daily(6)
     metrics.doubt("commit")
-    metrics.rebalance(3)
-    metrics.restoring(2)
+    metrics.rebalance()
+    metrics.held(3, 2, 1, 0)
+    metrics.processing_failed()
+    metrics.beats(4)
+    metrics.snapshot(0.5, 2000)
+    metrics.taken_over("snapshot", 1.5)
     metrics.consumer_rebuilt()
     metrics.lag(40, 1.5)
     metrics.keys(67, 8)
@@ -44,6 +48,12 @@ def test_what_happened_is_what_is_counted() -> None:
         ("detector_doubts_total", (("phase", "commit"),)): 1, ("detector_rebalances_total", ()): 1, ("detector_partitions", ()): 3,
         ("detector_restoring_partitions", ()): 2, ("detector_consumer_rebuilds_total", ()): 1, ("detector_lag_records", ()): 40,
         ("detector_lag_seconds", ()): 1.5, ("detector_keys", ()): 67, ("detector_evicted_keys", ()): 8,
+    }  # fmt: skip
+    expected |= {
+        ("detector_refused_partitions", ()): 1, ("detector_halted_partitions", ()): 0, ("detector_processing_failures_total", ()): 1,
+        ("detector_heartbeats_total", ()): 4, ("detector_snapshots_total", ()): 1, ("detector_snapshot_seconds_sum", ()): 0.5,
+        ("detector_snapshot_bytes", ()): 2000, ("detector_takeovers_total", (("source", "snapshot"),)): 1,
+        ("detector_takeover_seconds_sum", ()): 1.5,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == expected
 

@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -57,11 +58,13 @@ class Hypothesis:
         return out
 
 
+@cache
 def names() -> tuple[str, ...]:
     """All hypotheses there are, sorted."""
     return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__)))
 
 
+@cache
 def find(name: str) -> Hypothesis:
     """The hypothesis of that name. Raises KeyError with the names there are."""
     if name not in names():

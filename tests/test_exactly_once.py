@@ -1,0 +1,72 @@
+"""A crash loses nothing and invents nothing, whatever was under way: the service against a broker that is a dictionary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import ModuleType
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lives import NAMES, goes_on, passes_over, survives
+from mutation import mutate
+
+from detector import checkpoints, delivery, holdings, restore, service, tasks
+from detector.errors import StateError
+
+
+@settings(derandomize=True, deadline=None, max_examples=5, database=None)
+@given(st.integers(0, 2**32 - 1))
+def test_whatever_dies_all_is_delivered_once(seed: int) -> None:
+    survives(seed)
+
+
+def test_every_fate_was_met() -> None:
+    fates = sum((survives(seed, poisonous=True)[1] for seed in range(4)), Counter())
+    assert {"doubt before", "doubt after", "death before", "death after", *NAMES, "snapshot", "set aside"} <= fates.keys()
+
+
+@settings(derandomize=True, deadline=None, max_examples=3, database=None)
+@given(st.integers(0, 2**32 - 1))
+def test_records_that_make_processing_fail_are_set_aside_and_all_others_are_as_without_them(seed: int) -> None:
+    survives(seed, poisonous=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        (tasks, "                self.backlog.ended(daily)", "                pass"),
+        (tasks, "        self.backlog.reached(Place(mark.day, mark.blocks))", "        pass"),
+        (tasks, "self.mark.head) if self.mark is not None else", "self.mark.head) if False else"),
+        (tasks, "return max(self.position, self.live_from), mark", "return self.position, mark"),
+        (tasks, "        self.pipeline.seq, self.pipeline.head = self.mark.seq, self.mark.head\n", ""),
+        (tasks, "                self.pipeline.restore(before)", "                pass"),
+        (tasks, "        self.skipped = (*self.skipped, offset)", "        pass"),
+        (tasks, "if offset >= saved.offset)", "if offset < saved.offset)"),
+        (restore, "    task.backlog.reached(sent)", "    pass"),
+        (restore, "kept.position <= offset", "True"),
+        (restore, "task.position, task.exact = max(assembly.offset, found.first)", "task.position, task.exact = live"),
+        (restore, "if task.saved.manifest == mark.snapshot else -1", "if True else -1"),
+        (restore, "mark.beats, mark.skipped", "mark.beats, ()"),
+        (checkpoints, "len(task.backlog) or ", ""),
+        (checkpoints, "task.saved.generation + 1", "task.saved.generation"),
+        (checkpoints, "range(at.sent, end)", "range(0, end)"),
+        (checkpoints, "delivery.tasks.get(at.task.partition) is not at.task", "False"),
+        (delivery, "TOGETHER - self.blocks", "TOGETHER + 1"),
+        (delivery, "for near, value in outcome.notables]", "for near, value in outcome.alerts]"),
+        (delivery, "task.to_commit(sent)", "task.to_commit(task.backlog.sent)"),
+        (delivery, "        task.beats += 1\n", ""),
+        (service, "if run.partition not in taken]", "]"),
+        (service, "            self._holdings.leave()  # their", "            pass  # their"),
+        (service, "or task.told != task.saved.manifest", ""),
+        (holdings, "        source.seek(partition, task.position)", "        pass"),
+        (holdings, "self._takeovers.cancel(p)\n                self.refused", "self.refused"),
+    ],
+)  # fmt: skip
+def test_a_change_is_noticed(module: ModuleType, old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutate(monkeypatch, module, old, new)
+    with pytest.raises((AssertionError, StateError, KeyError)):
+        goes_on()
+        passes_over()
+        for seed in range(4):
+            survives(seed, poisonous=True)
