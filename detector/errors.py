@@ -6,6 +6,7 @@ DetectorError
 ├── ModelError     the model's trainer retrains, promotes or rolls back          exit 4
 ├── StateError     the operator decides whether to rebuild a task's state        exit 5
 └── BrokerError    the Kafka operator: reachability, rights, topics              exit 6
+    └── IdentityError    two processes with one identity
 """
 
 from __future__ import annotations
@@ -35,3 +36,7 @@ class StateError(DetectorError):
 
 class BrokerError(DetectorError):
     exit_code = 6
+
+
+class IdentityError(BrokerError):
+    """Somebody else claims to be this process; waiting does not help."""

@@ -34,6 +34,8 @@ class Mark(msgspec.Struct, frozen=True):
     """Of that snapshot."""
     basis: str = ""
     """What all events since the snapshot were processed with (model, context, settings), as a hash; empty: not with one and the same."""
+    log: str = ""
+    """Id of the topic of events: one that was deleted and made anew has another."""
     skipped: tuple[int, ...] = ()
     """Offsets since the snapshot of records that were set aside because their processing failed."""
 

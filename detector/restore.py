@@ -62,6 +62,8 @@ class Making:
     """Hash of model, context and settings."""
     rebuild: bool = False
     """The state topic is not believed."""
+    positions: bool = True
+    """Whether position records are written in one transaction with the outputs."""
 
     def task(self, partition: int, starts: int, position: int, live_from: int) -> Task:
         made = self.pipeline(starts)
@@ -78,8 +80,12 @@ class Found:
     committed: tuple[int, str] | None
     first: int
     """The oldest event there is."""
+    end: int
+    """Behind the newest one."""
     state: Span
     """What there is in the state topic."""
+    log: str
+    """Id of the topic of events."""
     starts: int
     """Ms; when alerts begin, if nothing was ever committed."""
 
@@ -89,13 +95,15 @@ def take_over(found: Found, kept: Task | None, making: Making) -> Reading[Task]:
     begin, end = found.state
     mark = read_mark(found.committed[1]) if found.committed else None
     look = max(begin, mark.state) if mark is not None else begin
-    said = None if making.rebuild and mark is not None else (yield from _position(found.partition, look, end))
-    settled = _settled(found, mark, said, making.rebuild)
+    believed = mark is not None and (making.rebuild or mark.state < 0)
+    said = None if believed else (yield from _position(found.partition, look, end))
+    settled = _settled(found, mark, said, believed)
     if settled is None:
         task = making.task(found.partition, found.starts, found.first, found.first)
-        task.state_at = end
+        task.state_at, task.log = end if making.positions else -1, found.log
         return task
     offset, mark, metadata = settled
+    _same_log(found, offset, mark)
     live, sent = max(offset, found.first), Place(mark.day, mark.blocks)
     if kept is not None and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start and kept.backlog.sent <= sent:
         exact = kept.position >= found.first and (kept.exact or not kept.restoring)
@@ -105,17 +113,27 @@ def take_over(found: Found, kept: Task | None, making: Making) -> Reading[Task]:
     task.backlog.reached(sent)
     task.mark, task.committed, task.beats, task.skipped = mark, (offset, metadata), mark.beats, mark.skipped
     seen = task.saved.offset if task.saved.manifest == mark.snapshot else -1  # of one that is not committed, nothing is known
-    task.state_at, task.saved, task.told = end, Saved(mark.snapshot, mark.generation, seen), mark.snapshot
+    task.state_at, task.log = end if making.positions else -1, found.log
+    task.saved, task.told = Saved(mark.snapshot, mark.generation, seen), mark.snapshot
     task.exact = task.exact and mark.basis == making.basis and offset == live
     task.basis = making.basis if mark.basis == making.basis else ""
     return task
 
 
-def _settled(found: Found, mark: Mark | None, said: Position | None, rebuild: bool) -> tuple[int, Mark, str] | None:
+def _same_log(found: Found, offset: int, mark: Mark) -> None:
+    """Raises StateError where the topic of events is not the one that was read."""
+    if (mark.log and found.log and mark.log != found.log) or offset > found.end:
+        raise StateError(
+            f"partition {found.partition}: processed up to offset {offset}, the topic of events ends at {found.end}: it was made anew"
+            "\nif that was meant, stop all processes, delete the group's offsets, and make the state topic anew"
+        )
+
+
+def _settled(found: Found, mark: Mark | None, said: Position | None, believed: bool) -> tuple[int, Mark, str] | None:
     """How far outputs were delivered: (offset, mark, metadata). None: nothing ever was."""
     p, committed = found.partition, found.committed
     if committed is not None and mark is not None:
-        if rebuild or mark.state < 0 or (said is not None and (said.offset, said.mark) == (committed[0], mark)):
+        if believed or (said is not None and (said.offset, said.mark) == (committed[0], mark)):
             return committed[0], mark, committed[1]
         there = "has no position record" if said is None else f"says {said.offset} (alert {said.mark.seq})"
         raise StateError(f"partition {p}: committed is offset {committed[0]} (alert {mark.seq}), but the state topic {there}{REBUILD}")
@@ -136,9 +154,9 @@ def _restored(found: Found, mark: Mark, live: int, making: Making) -> Reading[Ta
     if mark.snapshot < 0 or making.rebuild:
         return making.task(found.partition, mark.alerts_start, found.first, live)
     task = making.task(found.partition, mark.alerts_start, found.first, live)
-    assembly = yield from _snapshot(task.backlog.origin, mark.snapshot)
+    assembly = yield from _snapshot(task.backlog.origin, mark.snapshot, task.pipeline.tracker.state.room)
     try:
-        task.pipeline.restore(assembly.arrays())
+        task.pipeline.restore(assembly.arrays(), own=True)
     except StateError as error:  # another version, or a model with other hypotheses: that was decided by a person
         log.warning(f"the snapshot does not fit, state is built from the events retained: {error}", extra={"partition": found.partition})
         return making.task(found.partition, mark.alerts_start, found.first, live)
@@ -162,7 +180,7 @@ def _position(partition: int, start: int, stop: int) -> Reading[Position | None]
     return None if found is None else read_position(found, partition)
 
 
-def _snapshot(origin: Origin, at: int) -> Reading[Assembly]:
+def _snapshot(origin: Origin, at: int, room: Callable[[int], int]) -> Reading[Assembly]:
     """The snapshot whose manifest lies there."""
     p, manifest = origin.partition, None
     while (run := (yield at, at + 1)) is not None:
@@ -171,7 +189,7 @@ def _snapshot(origin: Origin, at: int) -> Reading[Assembly]:
                 manifest = run.part(run.value, row)
     if manifest is None:
         raise StateError(f"partition {p}: the state topic has no manifest of a snapshot at offset {at}{REBUILD}")
-    assembly, added = Assembly(manifest, origin), 0
+    assembly, added = Assembly(manifest, origin, room), 0
     while (run := (yield assembly.since, at)) is not None:
         failpoints.at("mid_restore")
         for row in range(len(run)):

@@ -18,8 +18,9 @@ from detector.checkpoints import Checkpoints
 from detector.core.daily_blocks import TOGETHER
 from detector.core.events import EventBatch, Records
 from detector.delivery import Delivery, Message, Plan
-from detector.errors import BrokerError, StateError
+from detector.errors import BrokerError, IdentityError, StateError
 from detector.holdings import Holdings, Source
+from detector.lag import Lag
 from detector.metrics import Metrics
 
 log = logging.getLogger("detector.service")
@@ -27,11 +28,9 @@ log = logging.getLogger("detector.service")
 POLL = 0.1
 SMALL, PACE = 1000, 0.05
 """After a batch of fewer events, the next transaction begins so many seconds after the last: what comes meanwhile goes together."""
-LOOK = 5.0
-"""Seconds between two looks at how far the partitions reach."""
-STUCK = 15.0
-"""Seconds after which a partition that has records, but yields none, is taken for forgotten by the client."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+FENCED = 3
+"""Transactions in a row that another process ended; a process that was taken for dead meets one."""
 FINISH = 10.0
 """Seconds for the last snapshots when the service is asked to stop."""
 
@@ -54,12 +53,11 @@ class Service:
         self._connect, self._sink, self._doubt, self._decode = source, sink, doubt, decode
         self._holdings, self._checkpoints, self._figures, self._plan = holdings, checkpoints, figures, plan
         self._source: Source | None = None
-        self._looked, self._beat_at = 0.0, 0.0
-        self._yielded: dict[int, float] = {}
-        self._joined = False
+        self._lag = Lag(figures)
+        self._beat_at = 0.0
+        self._joined, self._fenced = False, 0
         self.tick = time.monotonic()
         """When the loop last turned, on the monotonic clock."""
-        self.lag_seconds = 0.0
         self.stopping = False
 
     def run(self) -> None:
@@ -72,6 +70,8 @@ class Service:
                 try:
                     self._turn(self._source or self._open())
                     pause = FIRST_PAUSE
+                except IdentityError:
+                    raise
                 except BrokerError as error:
                     log.warning("broker trouble, reconnecting", extra={"pause": pause, "error": str(error)})
                     self._leave()
@@ -88,6 +88,10 @@ class Service:
         if not self._joined:
             why.append("not a stable member of the group")
         return not why, why
+
+    @property
+    def lag_seconds(self) -> float:
+        return self._lag.seconds
 
     def _open(self) -> Source:
         self._source = source = self._connect()
@@ -107,7 +111,7 @@ class Service:
             self._complete(delivery, moved, self.tick)
         self._deliver(source, delivery, time.perf_counter() - began)
         self._relieve(source)
-        self._look(source, runs)
+        self._lag.look(source, runs, self._holdings.tasks)
         if 0 < delivery.events < SMALL:
             self._wait(PACE - (time.monotonic() - self.tick))
 
@@ -197,7 +201,7 @@ class Service:
                 places = self._sink.deliver(delivery.messages, self._offsets(delivery), membership)
                 break
             except self._doubt as doubt:
-                self._figures.doubt(getattr(doubt, "phase", "unknown"))
+                self._doubted(doubt)
                 log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.ends)})
                 self._sink.settle(60.0)
                 if self._happened(source, delivery):
@@ -212,11 +216,23 @@ class Service:
             self._delivered(source, delivery, places, time.perf_counter() - began)
             self._count(delivery, seconds)
 
+    def _doubted(self, doubt: Exception) -> None:
+        self._figures.doubt(getattr(doubt, "phase", "unknown"))
+        self._fenced = self._fenced + 1 if getattr(doubt, "fenced", False) else 0
+        if self._fenced == FENCED:
+            raise IdentityError(
+                f"another process uses the transactional id {self._plan.writer!r}: it ended {FENCED} transactions of this one in a row\n"
+                "give each process a group.ordinal of its own"
+            )
+
     def _delivered(self, source: Source, delivery: Delivery, places: Sequence[int] | None, seconds: float) -> None:
         """It is certain. `places`: offset of each message, where that is known."""
+        self._fenced = 0
         for p, task in delivery.tasks.items():
             offset, mark = delivery.ends[p]
-            at = self._holdings.end_of_state(p) if places is None else places[delivery.positions[p]] if p in delivery.positions else None
+            at = None
+            if p in delivery.positions:
+                at = self._holdings.end_of_state(p) if places is None else places[delivery.positions[p]]
             task.delivered(offset, mark, at)
         self._checkpoints.delivered(None if places is None or delivery.manifest is None else places[delivery.manifest], seconds)
         self._holdings.resume(source)
@@ -253,7 +269,7 @@ class Service:
             self._source, self._joined = None, False
         self._checkpoints.forget()
         self._holdings.leave()
-        self._yielded.clear()
+        self._lag.forget()
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -269,26 +285,3 @@ class Service:
         self._figures.beats(delivery.beats)
         for severity, arrived in delivery.raised:
             self._figures.alert(severity, now - arrived / 1000)
-
-    def _look(self, source: Source, runs: Sequence[Records]) -> None:
-        """Now and then: how far behind this process is, and whether the client has silently stopped to read a partition."""
-        now, tasks = time.monotonic(), self._holdings.tasks
-        for run in runs:
-            self._yielded[run.partition] = now
-            self.lag_seconds = max(time.time() - float(run.timestamp[-1]) / 1000, 0.0)
-        if now - self._looked < LOOK:
-            return
-        self._looked = now
-        ends = {p: end for p, (_, end) in source.bounds(tasks).items()}
-        lag = {p: max(end - max(source.position(p), tasks[p].position), 0) for p, end in ends.items()}
-        if not any(lag.values()):
-            self.lag_seconds = 0.0
-        self._figures.lag(sum(lag.values()), self.lag_seconds)
-        states = [task.pipeline.tracker.state for task in tasks.values()]
-        self._figures.keys(sum(map(len, states)), sum(state.evicted for state in states))
-        for p, behind in lag.items():
-            if not behind or tasks[p].halted:
-                self._yielded[p] = now
-            elif now - self._yielded.setdefault(p, now) > STUCK:
-                self._figures.consumer_rebuilt()
-                raise BrokerError(f"partition {p} has {behind} records that the client does not read; connecting anew")

@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -67,6 +68,8 @@ class Task:
     saved: Saved = NOTHING
     basis: str = ""
     """What the events since the snapshot were processed with."""
+    log: str = ""
+    """Id of the topic of events."""
     skipped: tuple[int, ...] = ()
     source: str = "nothing"
     """What its state came from: nothing, input, snapshot or memory."""
@@ -137,14 +140,15 @@ class Task:
         if offset < self.live_from:
             raise StateError(
                 f"partition {self.partition}: the record at offset {offset} was processed before, and fails now that state is restored: "
-                f"{type(failure).__name__}: {failure}"
+                f"{type(failure).__name__}"
             ) from failure
-        place = {"partition": self.partition, "offset": offset}
-        log.error("a record could not be processed and is set aside", extra=place, exc_info=failure)
         where = traceback.extract_tb(failure.__traceback__)[-1]
+        stack = "".join(traceback.format_tb(failure.__traceback__))  # without the exception's text, which may tell of the event
+        place = {"partition": self.partition, "offset": offset, "exception": type(failure).__name__, "stack": stack}
+        log.error("a record could not be processed and is set aside", extra=place)
         letter = DeadLetter(
             records.topic, records.partition, offset, int(records.timestamp[0]), "processing-error", "",
-            f"{type(failure).__name__} in {where.name}: {failure}; tried {TRIES} times",
+            f"{type(failure).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}; tried {TRIES} times",
             *(records.part(part, 0) for part in (records.key, records.value, records.headers)),
         )  # fmt: skip
         self.skipped = (*self.skipped, offset)
@@ -179,7 +183,7 @@ class Task:
         seq, head = (self.mark.seq, self.mark.head) if self.mark is not None else (self.pipeline.seq, self.pipeline.head)
         mark = Mark(
             self.pipeline.policy.starts, seq, head, *sent, beats=self.beats, state=self.state_at, snapshot=self.saved.manifest,
-            generation=self.saved.generation, basis=self.basis, skipped=self.skipped,
+            generation=self.saved.generation, basis=self.basis, log=self.log, skipped=self.skipped,
         )  # fmt: skip
         return max(self.position, self.live_from), mark
 

@@ -28,6 +28,7 @@ from detector.tasks import Task
 SMALL = 16 << 10
 """So that a day of this small company is of several blocks, and its state of several chunks."""
 NAMES = ("after_poll", "mid_snapshot", "mid_restore", "mid_replay")
+END = 10**6
 Outputs = dict[str, list[bytes]]
 
 
@@ -149,7 +150,7 @@ def _dying(seed: int, fates: Counter[str]) -> Any:
 def goes_on() -> None:
     """Where the log was cut short, replaying does not tell the number of the next alert, nor the offset that was committed."""
     records, head = log()[0], "ab" * 32
-    task = taken(Found(0, (1000, '{"alerts_start":0,"seq":7,"head":"%s"}' % head), 900, (0, 0), 0))  # noqa: UP031  braces
+    task = taken(Found(0, (1000, '{"alerts_start":0,"seq":7,"head":"%s"}' % head), 900, END, (0, 0), "", 0))  # noqa: UP031  braces
     offset, said = task.to_commit(Place(3, 1))
     assert (offset, said.seq, said.head, said.day, said.blocks) == (1000, 7, head, 3, 1)
     told = [alert for _, o in task.process(records.take(slice(900, None)), understood) for alert, _ in o.alerts]
@@ -172,13 +173,13 @@ def taken(found: Found, broker: Broker | None = None, kept: Task | None = None, 
 
 def passes_over() -> None:
     """What this process has at hand, and another has sent meanwhile."""
-    kept = taken(Found(0, None, 0, (0, 0), 0))
+    kept = taken(Found(0, None, 0, END, (0, 0), "", 0))
     for _ in kept.process(log()[0], understood):
         pass
     waiting = len(kept.backlog)
     values, sent = kept.backlog.next(1)
     offset, mark = kept.to_commit(sent)
-    task = taken(Found(0, (offset, encode_mark(replace(mark, state=-1))), 0, (0, 0), 0), kept=kept)
+    task = taken(Found(0, (offset, encode_mark(replace(mark, state=-1))), 0, END, (0, 0), "", 0), kept=kept)
     assert task.pipeline is kept.pipeline and len(values) == 1 and len(task.backlog) == waiting - 1
 
 
@@ -190,7 +191,7 @@ def done() -> Broker:
 
 def found(**changes: Any) -> Found:
     broker = done()
-    return dataclasses.replace(Found(0, broker.offsets[0], 0, (0, len(broker.topics["state", 0])), 0), **changes)
+    return dataclasses.replace(Found(0, broker.offsets[0], 0, END, (0, len(broker.topics["state", 0])), "the log", 0), **changes)
 
 
 def spoilt(change: Any) -> Broker:

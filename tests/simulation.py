@@ -160,6 +160,12 @@ class Source:
     def position(self, partition: int) -> int:
         return self._at[partition]
 
+    def written(self, partition: int) -> int:
+        return len(self._broker.events[partition])
+
+    def topic_id(self) -> str:
+        return "the log"
+
     def seek(self, partition: int, offset: int) -> None:
         self._at[partition] = offset
 

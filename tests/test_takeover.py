@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lives import done, found, goes_on, passes_over, spoilt, taken
+from lives import END, done, found, goes_on, passes_over, spoilt, taken
 from msgspec.structs import replace
 from simulation import log
 
@@ -61,7 +61,7 @@ def test_offsets_that_were_lost_or_moved_are_found_again_in_the_state_topic() ->
         task = taken(found(committed=committed), done())
         assert (task.position, task.live_from, task.source) == (len(log()[0]), len(log()[0]), "snapshot")
     with pytest.raises(StateError, match="not written by this service"):
-        taken(Found(0, (17, "somebody else's"), 0, (0, 0), 0))
+        taken(Found(0, (17, "somebody else's"), 0, END, (0, 0), "", 0))
 
 
 def test_a_chain_that_a_restored_state_does_not_come_to_refuses_the_partition() -> None:
@@ -79,6 +79,23 @@ def test_a_chain_that_a_restored_state_does_not_come_to_refuses_the_partition() 
 
 
 def test_what_is_committed_fits_an_offsets_metadata() -> None:
-    task = taken(Found(0, None, 0, (0, 0), 2**62))
+    task = taken(Found(0, None, 0, END, (0, 0), "a" * 36, 2**62))
     task.skipped, task.state_at = tuple(range(10**15, 10**15 + 64)), 10**15
     assert len(encode_mark(task.to_commit(Place(10**6, 10**6))[1])) < 2000, "brokers take 4,096 bytes"
+
+
+def test_a_topic_of_events_that_was_made_anew_refuses_the_partition() -> None:
+    for changes in ({"log": "another"}, {"end": 5}, {"committed": None, "log": "another"}):
+        with pytest.raises(StateError, match="made anew"):
+            taken(found(**changes), done())
+
+
+def test_without_position_records_the_committed_offset_is_believed() -> None:
+    task = taken(Found(0, None, 0, END, (0, 0), "", 0), positions=False)
+    assert task.to_commit(Place(0, 0))[1].state == -1
+    broker = done()
+    mark = read_mark(broker.offsets[0][1])
+    assert mark is not None
+    there = broker.offsets[0][0], encode_mark(replace(mark, state=-1))
+    task = taken(found(committed=there), broker, positions=False)
+    assert (task.source, task.to_commit(Place(0, 0))[1].state) == ("snapshot", -1)

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from detector import __version__
 from detector.cli.settings import Commands, command, context_of, kafka_settings, limits_of, read, setting, topics_of
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from detector.service import Service, Sink
 
 log = logging.getLogger("detector.serve")
+
+T = TypeVar("T")
 
 DRAIN = 15.0
 """Seconds to finish in after SIGTERM; a broker that does not answer can hold up a stop for longer."""
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     for line in context.missing():
         log.info("context: " + line)
     model = model_of(config)
-    if problems := check(kafka_settings(config), topics_of(config)):
+    if problems := patiently(lambda: check(kafka_settings(config), topics_of(config))):
         raise BrokerError("\n".join(problems))
     metrics = Metrics()
     metrics.model(model.version, model.sha256)
@@ -81,10 +83,23 @@ def run(args: argparse.Namespace) -> int:
     )
     try:
         service.run()
+    except OSError as error:  # of the machine, while serving: a supervisor may start it again
+        log.exception("the machine failed")
+        raise RuntimeError(f"{type(error).__name__} while serving") from error
     finally:
         endpoints.close()
     log.info("stopped")
     return 0
+
+
+def patiently(look: Callable[[], T]) -> T:
+    """A broker that is just being restarted does not end the service."""
+    try:
+        return look()
+    except BrokerError as error:
+        log.warning("broker trouble, trying once more", extra={"error": str(error)})
+        time.sleep(1.0)
+        return look()
 
 
 def model_of(config: Config) -> Model:

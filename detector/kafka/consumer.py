@@ -193,6 +193,10 @@ class Consumer:
         """The offset to be fetched next; behind the last record by as much as control records follow it."""
         return int(self._ask(lambda: self._client.position(self._at(partition), timeout_ms=int(ANSWER * 1000))) or 0)
 
+    def topic_id(self) -> str:
+        """Another one where a topic was deleted and made anew under the same name; empty where brokers are too old to tell."""
+        return str(self._client._cluster.topic_id(self.topic) or "")
+
     def seek(self, partition: int, offset: int) -> None:
         """Read on from `offset`. A partition that was taken away meanwhile is passed over; its change is in the queue."""
         place, fetcher = self._at(partition), self._client._fetcher

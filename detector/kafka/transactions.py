@@ -62,6 +62,11 @@ class Doubt(Exception):  # noqa: N818  it is not an error but a question, which 
         super().__init__(f"transaction in doubt at {phase}: {type(cause).__name__}: {cause}")
         self.phase, self.cause = phase, cause
 
+    @property
+    def fenced(self) -> bool:
+        """Another process with the same transactional id has begun to write."""
+        return isinstance(self.cause, (failures.ProducerFencedError, failures.InvalidProducerEpochError))
+
 
 class Writing:
     """Records being sent. Its waits end with the time given to it, or soon after a connection of the producer did."""
