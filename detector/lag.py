@@ -23,7 +23,9 @@ class Lag:
         self._looked = 0.0
         self._yielded: dict[int, float] = {}
         self.seconds = 0.0
-        """Age of the newest record processed, while there are others; else 0."""
+        """Age of the newest record that was processed, while there are others behind it; else 0."""
+        self._newest = time.time()
+        """When that record came to the broker, or nothing was behind."""
 
     def forget(self) -> None:
         """The client is made anew."""
@@ -34,7 +36,8 @@ class Lag:
         now = time.monotonic()
         for run in runs:
             self._yielded[run.partition] = now
-            self.seconds = max(time.time() - float(run.timestamp[-1]) / 1000, 0.0)
+            self._newest = float(run.timestamp[-1]) / 1000
+            self.seconds = max(time.time() - self._newest, 0.0)
         if now - self._looked < LOOK:
             return
         self._looked = now
@@ -52,7 +55,8 @@ class Lag:
         """What unfinished transactions of others hold up counts as lag too."""
         records = sum(max(end, source.written(p)) - min(at[p], end) for p, end in ends.items())
         if not records:
-            self.seconds = 0.0
+            self._newest = time.time()
+        self.seconds = max(time.time() - self._newest, 0.0)
         self._figures.lag(records, self.seconds)
         states = [task.pipeline.tracker.state for task in tasks.values()]
         self._figures.keys(sum(map(len, states)), sum(state.evicted for state in states))

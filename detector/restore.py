@@ -114,7 +114,7 @@ def take_over(found: Found, kept: Task | None, making: Making) -> Reading[Task]:
     task.mark, task.committed, task.beats, task.skipped = mark, (offset, metadata), mark.beats, mark.skipped
     seen = task.saved.offset if task.saved.manifest == mark.snapshot else -1  # of one that is not committed, nothing is known
     task.state_at, task.log = end if making.positions else -1, found.log
-    task.saved, task.told = Saved(mark.snapshot, mark.generation, seen), mark.snapshot
+    task.saved, task.told = Saved(-1 if task.rebuilt else mark.snapshot, mark.generation, seen), mark.snapshot
     task.exact = task.exact and mark.basis == making.basis and offset == live
     task.basis = making.basis if mark.basis == making.basis else ""
     return task
@@ -151,15 +151,15 @@ def _settled(found: Found, mark: Mark | None, said: Position | None, believed: b
 
 def _restored(found: Found, mark: Mark, live: int, making: Making) -> Reading[Task]:
     """From the newest snapshot; from the oldest event where there is none that fits."""
-    if mark.snapshot < 0 or making.rebuild:
-        return making.task(found.partition, mark.alerts_start, found.first, live)
     task = making.task(found.partition, mark.alerts_start, found.first, live)
+    if mark.snapshot < 0 or making.rebuild:
+        return replace(task, rebuilt=mark.generation > 0)  # there was one: what was set aside before it is not named any more
     assembly = yield from _snapshot(task.backlog.origin, mark.snapshot, task.pipeline.tracker.state.room)
     try:
         task.pipeline.restore(assembly.arrays(), own=True)
     except StateError as error:  # another version, or a model with other hypotheses: that was decided by a person
         log.warning(f"the snapshot does not fit, state is built from the events retained: {error}", extra={"partition": found.partition})
-        return making.task(found.partition, mark.alerts_start, found.first, live)
+        return replace(making.task(found.partition, mark.alerts_start, found.first, live), rebuilt=True)
     if assembly.offset < found.first:
         log.error(
             "records were deleted that the snapshot had not seen",

@@ -29,6 +29,7 @@ POLL = 0.1
 SMALL, PACE = 1000, 0.05
 """After a batch of fewer events, the next transaction begins so many seconds after the last: what comes meanwhile goes together."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
+SETTLE = 60.0
 FENCED = 3
 """Transactions in a row that another process ended; a process that was taken for dead meets one."""
 FINISH = 10.0
@@ -63,7 +64,7 @@ class Service:
     def run(self) -> None:
         """Until `stopping` is set. Raises BrokerError for what waiting does not mend, any DetectorError for what a person must."""
         try:
-            self._sink.settle(60.0)
+            self._settle()
             self._open()
             pause = FIRST_PAUSE
             while not self.stopping:
@@ -173,8 +174,11 @@ class Service:
             self._deliver(source, delivery, 0.0)
 
     def _finish(self) -> None:
-        """Last snapshots, so that whoever takes over has nothing to do again; if there is no time for them, it has a little."""
+        """Last snapshots, so that whoever takes over has nothing to do again; of a large state only where that is less work than to do the
+        last events again. One that is under way has seen less than what is now: it is given up.
+        """
         source, end = self._source, time.monotonic() + FINISH
+        self._checkpoints.forget()
         while source is not None and source.membership() is not None and time.monotonic() < end:
             self.tick = time.monotonic()
             delivery = Delivery()
@@ -203,7 +207,7 @@ class Service:
             except self._doubt as doubt:
                 self._doubted(doubt)
                 log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.ends)})
-                self._sink.settle(60.0)
+                self._settle()
                 if self._happened(source, delivery):
                     break
                 if self.stopping:
@@ -215,6 +219,18 @@ class Service:
             self._figures.transaction(time.perf_counter() - began)
             self._delivered(source, delivery, places, time.perf_counter() - began)
             self._count(delivery, seconds)
+
+    def _settle(self) -> None:
+        """Has the last transaction ended, a little at a time, for the loop is seen to live. Raises BrokerError after SETTLE seconds."""
+        end = time.monotonic() + SETTLE
+        while True:
+            self.tick = time.monotonic()
+            try:
+                return self._sink.settle(SETTLE / 12)
+            except BrokerError:
+                if self.stopping or time.monotonic() > end:
+                    raise
+                self._wait(0.5)
 
     def _doubted(self, doubt: Exception) -> None:
         self._figures.doubt(getattr(doubt, "phase", "unknown"))

@@ -73,6 +73,8 @@ class Task:
     skipped: tuple[int, ...] = ()
     source: str = "nothing"
     """What its state came from: nothing, input, snapshot or memory."""
+    rebuilt: bool = False
+    """The state is built anew although there was a snapshot: records that were set aside before it are so again."""
     exact: bool = False
     """The state was restored, and nothing changed since it was left: at `live_from` the chain must be as committed."""
     careful_until: int = -1
@@ -137,7 +139,7 @@ class Task:
 
     def _set_aside(self, records: Records, failure: Exception) -> Taken:
         offset = int(records.offset[0])
-        if offset < self.live_from:
+        if offset < self.live_from and not self.rebuilt:
             raise StateError(
                 f"partition {self.partition}: the record at offset {offset} was processed before, and fails now that state is restored: "
                 f"{type(failure).__name__}"
@@ -151,9 +153,10 @@ class Task:
             f"{type(failure).__name__} in {where.name}, {Path(where.filename).name}:{where.lineno}; tried {TRIES} times",
             *(records.part(part, 0) for part in (records.key, records.value, records.headers)),
         )  # fmt: skip
-        self.skipped = (*self.skipped, offset)
+        if offset >= self.live_from:
+            self.skipped = (*self.skipped, offset)
         if len(self.skipped) >= MOST_SKIPPED:
-            self.halted = f"{MOST_SKIPPED} records could not be processed since the last snapshot"
+            self._halt(f"{MOST_SKIPPED} records could not be processed since the last snapshot")
         none = np.zeros(0, np.int64)
         return EventBatch(records.topic, records.partition, none, none, none, ()), Outcome(dead=[letter])
 
@@ -162,7 +165,12 @@ class Task:
             return
         last = int(batch.offset[-1]) if len(batch) else -1
         self.refusals.count(len(batch), len(outcome.dead), sum(letter.offset > last for letter in outcome.dead))
-        self.halted = self.halted or self.refusals.too_many()
+        if not self.halted and (why := self.refusals.too_many()):
+            self._halt(why)
+
+    def _halt(self, why: str) -> None:
+        log.error(f"partition halted: {why}", extra={"partition": self.partition, "audit": True})
+        self.halted = why
 
     def go_live(self) -> None:
         """The state is that of the committed offset. The chain goes on where it was left, even if the log was cut short since."""

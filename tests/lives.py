@@ -183,6 +183,16 @@ def passes_over() -> None:
     assert task.pipeline is kept.pipeline and len(values) == 1 and len(task.backlog) == waiting - 1
 
 
+def not_ahead() -> None:
+    """A state that has seen more than is committed is of no use."""
+    kept = taken(Found(0, None, 0, END, (0, 0), "", 0))
+    for _ in kept.process(log()[0], understood):
+        pass
+    _, mark = kept.to_commit(kept.backlog.sent)
+    task = taken(Found(0, (50, encode_mark(replace(mark, state=-1, seq=0))), 0, END, (0, 0), "", 0), kept=kept)
+    assert task.pipeline is not kept.pipeline and task.position == 0
+
+
 @cache
 def done() -> Broker:
     """With everything processed, and snapshots."""

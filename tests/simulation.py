@@ -139,12 +139,12 @@ class Source:
         self.turns += 1
         if self.idle > 3:
             self.stop(True)
-        elif self._dice.random() < 0.01 or self.turns > 200:  # it may wait for what a person has to mend
+        elif self._dice.random() < 0.03 or self.turns > 200:  # it may wait for what a person has to mend
             self.stop(False)
         return found
 
-    def membership(self) -> str:
-        return "a member"
+    def membership(self) -> frozenset[int]:
+        return frozenset(self._at) - self._lost
 
     def changes(self) -> Sequence[tuple[str, frozenset[int]]]:
         found = list(self._changes)
@@ -187,6 +187,7 @@ class Sink:
         """Nothing happens any more."""
 
     def deliver(self, messages: Sequence[Message], offsets: Mapping[Any, Any], membership: Any) -> Sequence[int]:
+        assert {p for _, p in offsets} <= membership, "a broker refuses who does not have the partition"
         fate = self._dice.choices(
             ("done", "doubt before", "doubt after", "death before", "death after"), (1, 0, 0, 0, 0) if self.calm else (30, 3, 3, 1, 1)
         )[0]

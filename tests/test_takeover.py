@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lives import END, done, found, goes_on, passes_over, spoilt, taken
+from lives import END, done, found, goes_on, not_ahead, passes_over, spoilt, taken
 from msgspec.structs import replace
 from simulation import log
 
@@ -17,6 +17,10 @@ from detector.restore import Found
 
 def test_the_chain_goes_on_where_the_log_was_cut_short() -> None:
     goes_on()
+
+
+def test_a_state_that_is_ahead_is_not_used() -> None:
+    not_ahead()
 
 
 def test_what_another_process_sent_is_passed_over() -> None:

@@ -140,17 +140,18 @@ def build(config: Config, model: Model, context: Context, metrics: Metrics) -> S
 
     warm(pipeline(0))
     basis, starts = basis_of(config, model, context), moment(config.alerts.start) if config.alerts.start else None
+    sources = Current(
+        lambda: Consumer(topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None)
+    )
+    sink, writer = sink_of(config, sources)
     making = Making(
         topics.events,
         pipeline,
         lambda: Refusals(config.input.dead_letter_run, config.input.dead_letter_share),
         basis,
         config.service.rebuild,
+        bool(writer),
     )
-    sources = Current(
-        lambda: Consumer(topics.events, config.group.id, settings, config.group.session_timeout, config.group.instance_id or None)
-    )
-    sink, writer = sink_of(config, sources)
     return Service(
         sources, sink, Doubt, lambda records: decode(records, limits),
         Holdings(lambda: Takeovers(StateLog(settings, topics.state)), making, starts, metrics),

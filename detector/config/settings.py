@@ -77,7 +77,9 @@ class Detection(Struct, frozen=True):
 
     budget: Annotated[float, about("False alerts to aim at, for each 1,000 days of active employees.", gt=0, le=1000)] = 1.0
     hypotheses: Annotated[tuple[str, ...], about("Names of the hypotheses of abuse to use; empty: all that the model has.")] = ()
-    max_keys: Annotated[int, about("Most employees of one partition kept in memory; the longest unseen make room.", ge=1024)] = 100_000
+    max_keys: Annotated[
+        int, about("Most employees of one partition kept in memory; the longest unseen make room.", ge=1024, le=2_000_000)
+    ] = 100_000
 
 
 class Alerts(Struct, frozen=True):
