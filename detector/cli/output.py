@@ -30,3 +30,8 @@ def note(text: str) -> None:
     """For the person at the terminal: stderr."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that could move the cursor, reverse the line or hide in it: it may be anybody's."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
