@@ -234,6 +234,9 @@ class Service:
 
     def _doubted(self, doubt: Exception) -> None:
         self._figures.doubt(getattr(doubt, "phase", "unknown"))
+        if getattr(doubt, "too_large", False) and self._checkpoints.refused():
+            log.error("the state topic takes no chunk of a snapshot: raise its max.message.bytes", extra={"audit": True})
+            raise BrokerError("a chunk of a snapshot is larger than the state topic takes; going on without snapshots for a while")
         self._fenced = self._fenced + 1 if getattr(doubt, "fenced", False) else 0
         if self._fenced == FENCED:
             raise IdentityError(
