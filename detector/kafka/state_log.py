@@ -16,7 +16,9 @@ from detector.kafka.consumer import ANSWER, READING, close_consumer, require_top
 from detector.kafka.records import join, read_columns
 
 POLL = 1000
-"""Records handed out at once at most; a fetch has a few megabytes of them."""
+"""Records handed out at once at most."""
+STEP = 4 << 20
+"""Bytes handed out at once at most, so that no step of a takeover is long: a fetch has no more."""
 
 
 class StateLog:
@@ -24,7 +26,10 @@ class StateLog:
 
     def __init__(self, settings: Mapping[str, Any], topic: str) -> None:
         self._topic, self._settings, self._doing = topic, settings, f"reading topic {topic!r}"
-        self._client = connect(KafkaConsumer, settings, self._doing, group_id=None, isolation_level="read_committed", **READING)
+        self._client = connect(
+            KafkaConsumer, settings, self._doing, group_id=None, isolation_level="read_committed",
+            **{**READING, "max_partition_fetch_bytes": STEP, "fetch_max_bytes": STEP},
+        )  # fmt: skip
         self._admin: Any = None
         self.columnar = read_columns(self._client)
         try:

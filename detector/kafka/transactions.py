@@ -56,11 +56,14 @@ class Message(NamedTuple):
 
 
 class Doubt(Exception):  # noqa: N818  it is not an error but a question, which `settle()` and `committed()` answer
-    """Whether the transaction happened is not known. `phase`: begin, send, flush, offsets, commit or state; `cause`: what was seen."""
+    """Whether the transaction happened is not known. `phase`: begin, send, flush, offsets, commit or state; `cause`: what was seen;
+    `too_large`: a record is larger than its topic takes, and so it will be when it is sent again.
+    """
 
     def __init__(self, phase: str, cause: BaseException) -> None:
         super().__init__(f"transaction in doubt at {phase}: {type(cause).__name__}: {cause}")
         self.phase, self.cause = phase, cause
+        self.too_large = isinstance(cause, failures.MessageSizeTooLargeError)
 
     @property
     def fenced(self) -> bool:
@@ -85,7 +88,7 @@ class Writing:
         futures = [self._producer.send(m.topic, key=m.key, value=m.value, partition=m.partition) for m in (Message(*m) for m in messages)]
         failpoints.at("after_send")
         self.phase = "flush"
-        self._wait(self._is_flushed)
+        self._wait(lambda: self._is_flushed() and all(future.is_done for future in futures))
         places = [int(future.get(0).offset) for future in futures]  # flush() returns happily when records failed
         failpoints.at("after_flush")
         return places
@@ -112,7 +115,7 @@ class Writing:
     def _is_flushed(self) -> bool:
         try:
             self._producer.flush(SLICE)
-        except failures.KafkaTimeoutError:
+        except (failures.KafkaTimeoutError, failures.UnknownError):  # the latter where a batch was too large for its topic, and was split
             return False
         return True
 

@@ -14,7 +14,8 @@ from bad_records import mixed
 from harness import Serving, Stand, wait
 from office import Office
 from oracle import Truth, all_delivered, assert_exact, committed, truth
-from proxy import Proxy, with_second_door
+from proxy import Cut, Fate, in_front_of
+from wire import Request
 
 from detector.sandbox.broker import Broker
 
@@ -65,19 +66,21 @@ def test_a_broker_that_is_killed_and_returns_finds_the_service_going_on(office, 
 
 def test_every_end_of_a_transaction_that_got_lost_is_found_out(office, tmp_path, unique):
     """C4: the connection ends before the broker has the request, or after it has done it; the client sees the same."""
+
+    def fate(request: Request) -> Fate:
+        return {5: Cut(), 15: Cut(after=True)}.get(request.nth % 20) if request.api == "EndTxn" else None
+
     broker = Broker(tmp_path / "broker")
-    named, real = with_second_door(broker)
-    proxy = Proxy(named, real, lambda n: {5: "lost before", 15: "lost after"}.get(n % 20, "pass"))  # type: ignore[arg-type]
-    with broker:
+    with in_front_of(broker, fate) as proxy, broker:
         stand, expected = laid_out(office, broker, tmp_path, unique, 2000)
-        stand.sections["kafka"]["bootstrap_servers"] = [f"127.0.0.1:{named}"]
+        stand.sections["kafka"]["bootstrap_servers"] = [proxy.bootstrap]
         with Serving(stand) as service:
             finished(stand, expected, 90)
             doubts = service.metric("detector_doubts_total")
             assert service.stop() == 0
-    proxy.close()
-    assert proxy.seen["lost before"] > 5 and proxy.seen["lost after"] > 5
-    assert doubts == proxy.seen["lost before"] + proxy.seen["lost after"]
+    fates = [fate for _, fate in proxy.struck]
+    assert fates.count(Cut()) > 5 and fates.count(Cut(after=True)) > 5
+    assert doubts == len(fates)
 
 
 def test_a_broker_that_froze_for_8_s_finds_the_service_going_on(office, own, tmp_path, unique):

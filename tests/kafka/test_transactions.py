@@ -11,57 +11,17 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
+from guarded import World, thawed
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.structs import ConsumerGroupMetadata
 
 from detector.errors import BrokerError
-from detector.kafka.consumer import Consumer, Membership
-from detector.kafka.reader import Reader
 from detector.kafka.security import client_settings
-from detector.kafka.topics import Topic, create
 from detector.kafka.transactions import WRITING, Doubt, Message, Transactions, discard
 from detector.sandbox.broker import Broker
 
 pytestmark = pytest.mark.broker
 Settings = dict[str, Any]
-
-
-class World:
-    """Two topics, a member of a group that owns all of `input`, and what the outside can see."""
-
-    def __init__(self, settings: Settings, unique: Callable[[str], str]) -> None:
-        self.settings, self.group, self.id = settings, unique("guard"), unique("guard-0")
-        self.input, self.output = unique("input"), unique("output")
-        create(settings, [Topic(self.input, 2), Topic(self.output, 1)])
-        self.member = Consumer(self.input, self.group, settings)
-        self.transactions = Transactions(self.id, settings)
-        self.transactions.settle(20)
-
-    @property
-    def membership(self) -> Membership:
-        end = time.monotonic() + 20
-        while True:
-            self.member.poll(0.05, 1)
-            found = self.member.membership()
-            if found is not None:
-                return found
-            assert time.monotonic() < end, "it does not become a member"
-
-    def deliver(self, value: bytes, offset: int, partition: int = 0, membership: Membership | None = None) -> None:
-        offsets = {(self.input, partition): (offset, f"at {offset}")}
-        self.transactions.deliver([Message(self.output, b"k", value)], offsets, membership or self.membership)
-
-    def committed(self, partition: int = 0) -> int | None:
-        found = self.member.committed([partition])[partition]
-        return None if found is None else found[0]
-
-    def seen(self, isolation: str = "read_committed") -> list[bytes | None]:
-        with Reader(self.settings, self.output, isolation) as reader:
-            return [run.part(run.value, i) for run in reader.read() for i in range(len(run))]
-
-    def close(self) -> None:
-        self.transactions.close()
-        self.member.close(2)
 
 
 @pytest.fixture
@@ -240,53 +200,6 @@ def test_a_broker_frozen_amid_a_transaction_is_a_doubt_when_time_is_up(own: Brok
     guard.settle(30)
     assert exposed.committed() is None and exposed.seen() == [b"before"]
     guard.close()
-
-
-def test_a_record_that_failed_is_a_doubt_and_nothing_happened(own: Broker, exposed: World) -> None:
-    """D3: a record gives up while the broker is frozen. kafka-python flushes and commits without a word about it."""
-    guard = Transactions(f"{exposed.id}-d3", exposed.settings)
-    guard.settle(10)
-    guard.deliver([Message(exposed.output, b"k", b"before")], {}, exposed.membership)
-    membership, producer = exposed.membership, guard._producer
-    assert producer is not None
-    begin = producer.begin_transaction
-
-    def begin_then_freeze() -> None:
-        begin()
-        producer.send(exposed.output, b"first").get(5)
-        producer._accumulator.config["delivery_timeout_ms"] = 400
-        own.pause()
-
-    producer.begin_transaction = begin_then_freeze
-    with thawed(own), pytest.raises(Doubt) as caught:
-        guard.deliver([Message(exposed.output, b"k", b"lost")], {(exposed.input, 0): (7, "")}, membership)
-    assert caught.value.phase == "flush" and "has passed since batch creation" in str(caught.value)
-    guard.settle(10)
-    assert exposed.committed() is None and exposed.seen() == [b"before"]
-    guard.close()
-
-    believed = KafkaProducer(**exposed.settings, **WRITING, transactional_id=f"{exposed.id}-believed")
-    believed.init_transactions()
-    believed.begin_transaction()
-    believed.send(exposed.output, b"first").get(5)
-    with thawed(own):
-        believed._accumulator.config["delivery_timeout_ms"] = 400
-        own.pause()
-        lost = believed.send(exposed.output, b"lost too")
-        believed.flush()
-    offsets = {TopicPartition(exposed.input, 1): OffsetAndMetadata(7, "", -1)}
-    believed.send_offsets_to_transaction(offsets, ConsumerGroupMetadata(*exposed.membership))
-    believed.commit_transaction()
-    assert lost.failed() and exposed.committed(1) == 7, "it did not bite"
-    discard(believed)
-
-
-@contextmanager
-def thawed(broker: Broker) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        broker.resume()
 
 
 def test_settling_that_cannot_succeed_says_why_at_once(broker: Broker) -> None:
