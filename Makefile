@@ -3,11 +3,16 @@ PYTHON ?= python3
 SECONDS ?=
 ONLY ?=
 RECORD ?=
+KILLS ?= 300
+BROKER_KILLS ?=
+SEED ?= 1
+FOLDER ?= var/torture
+MINUTES ?= 30
 UV ?= uv
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all check format bench quality pictures lock clean
+.PHONY: help setup run test test-all check format bench torture soak quality pictures lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -34,9 +39,17 @@ format: setup ## rewrite the sources in the one format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: setup ## CPU time an event, of each stage (under 3 minutes)
+bench: setup ## CPU time an event, of each stage; latency of alerts; how long a takeover takes (under 8 minutes)
 	$(BIN)/python tests/bench/drain.py
 	$(BIN)/python tests/bench/forest.py
+	$(BIN)/python tests/bench/latency.py
+	$(BIN)/python tests/bench/takeover.py
+
+torture: setup ## KILLS=300 of services, BROKER_KILLS=30, SEED=1 under load, then all is compared (under 25 minutes; goes on where it was interrupted)
+	@$(BIN)/python tests/torture --kills $(KILLS) $(if $(BROKER_KILLS),--broker-kills $(BROKER_KILLS)) --seed $(SEED) --folder $(FOLDER)
+
+soak: setup ## MINUTES=30 of load with a fault every 5 minutes, then a backlog and a burst: memory flat, nothing lost
+	@$(BIN)/python tests/soak --minutes $(MINUTES)
 
 quality: setup ## how well it detects and what that costs, beside the previous run (under 12 minutes); ONLY=companies for a section
 	@$(BIN)/python tests/quality $(if $(ONLY),--only $(ONLY)) $(if $(RECORD),--record)

@@ -31,9 +31,13 @@ class Lag:
         """The client is made anew."""
         self._yielded.clear()
 
-    def look(self, source: Source, runs: Sequence[Records], tasks: Mapping[int, Task]) -> None:
-        """Now and then. `runs`: what the client has just yielded. Raises BrokerError where it has forgotten a partition."""
+    def look(self, source: Source, runs: Sequence[Records], limit: int, tasks: Mapping[int, Task]) -> None:
+        """Now and then. `runs`: what the client has just yielded, `limit` records at most. Raises BrokerError where it has forgotten a
+        partition.
+        """
         now = time.monotonic()
+        if sum(map(len, runs)) >= limit:
+            self._yielded = dict.fromkeys(tasks, now)  # others have to wait their turn
         for run in runs:
             self._yielded[run.partition] = now
             self._newest = float(run.timestamp[-1]) / 1000

@@ -18,6 +18,7 @@ from detector.checkpoints import Checkpoints
 from detector.core.daily_blocks import TOGETHER
 from detector.core.events import EventBatch, Records
 from detector.delivery import Delivery, Message, Plan
+from detector.doubts import Doubts
 from detector.errors import BrokerError, IdentityError, StateError
 from detector.holdings import Holdings, Source
 from detector.lag import Lag
@@ -30,8 +31,6 @@ SMALL, PACE = 1000, 0.05
 """After a batch of fewer events, the next transaction begins so many seconds after the last: what comes meanwhile goes together."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 SETTLE = 60.0
-FENCED = 3
-"""Transactions in a row that another process ended; a process that was taken for dead meets one."""
 FINISH = 10.0
 """Seconds for the last snapshots when the service is asked to stop."""
 
@@ -54,9 +53,9 @@ class Service:
         self._connect, self._sink, self._doubt, self._decode = source, sink, doubt, decode
         self._holdings, self._checkpoints, self._figures, self._plan = holdings, checkpoints, figures, plan
         self._source: Source | None = None
-        self._lag = Lag(figures)
+        self._lag, self._doubts = Lag(figures), Doubts(figures, checkpoints, plan.writer)
         self._beat_at = 0.0
-        self._joined, self._fenced = False, 0
+        self._joined = False
         self.tick = time.monotonic()
         """When the loop last turned, on the monotonic clock."""
         self.stopping = False
@@ -112,7 +111,7 @@ class Service:
             self._complete(delivery, moved, self.tick)
         self._deliver(source, delivery, time.perf_counter() - began)
         self._relieve(source)
-        self._lag.look(source, runs, self._holdings.tasks)
+        self._lag.look(source, runs, self._plan.batch_limit, self._holdings.tasks)
         if 0 < delivery.events < SMALL:
             self._wait(PACE - (time.monotonic() - self.tick))
 
@@ -205,7 +204,7 @@ class Service:
                 places = self._sink.deliver(delivery.messages, self._offsets(delivery), membership)
                 break
             except self._doubt as doubt:
-                self._doubted(doubt)
+                self._doubts.met(doubt)
                 log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.ends)})
                 self._settle()
                 if self._happened(source, delivery):
@@ -232,21 +231,9 @@ class Service:
                     raise
                 self._wait(0.5)
 
-    def _doubted(self, doubt: Exception) -> None:
-        self._figures.doubt(getattr(doubt, "phase", "unknown"))
-        if getattr(doubt, "too_large", False) and self._checkpoints.refused():
-            log.error("the state topic takes no chunk of a snapshot: raise its max.message.bytes", extra={"audit": True})
-            raise BrokerError("a chunk of a snapshot is larger than the state topic takes; going on without snapshots for a while")
-        self._fenced = self._fenced + 1 if getattr(doubt, "fenced", False) else 0
-        if self._fenced == FENCED:
-            raise IdentityError(
-                f"another process uses the transactional id {self._plan.writer!r}: it ended {FENCED} transactions of this one in a row\n"
-                "give each process a group.ordinal of its own"
-            )
-
     def _delivered(self, source: Source, delivery: Delivery, places: Sequence[int] | None, seconds: float) -> None:
         """It is certain. `places`: offset of each message, where that is known."""
-        self._fenced = 0
+        self._doubts.settled()
         for p, task in delivery.tasks.items():
             offset, mark = delivery.ends[p]
             at = None

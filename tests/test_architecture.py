@@ -46,7 +46,7 @@ marks refusals
 tasks training
 restore replay delivery
 checkpoints holdings
-lag
+doubts lag
 service evaluation
 sandbox
 config
@@ -55,7 +55,7 @@ cli
 RANK = {f"detector.{name}": rank for rank, line in enumerate(ORDER.split("\n")) for name in line.split()}
 DRIVERS = {
     f"detector.{name}"
-    for name in ("service", "lag", "holdings", "checkpoints", "delivery", "restore", "tasks", "replay", "training", "evaluation")
+    for name in ("service", "doubts", "lag", "holdings", "checkpoints", "delivery", "restore", "tasks", "replay", "training", "evaluation")
 }
 WORLD = {f"detector.{name}" for name in ("kafka", "files", "storage")}  # drivers get these as arguments
 OWNERS = {

@@ -21,13 +21,15 @@ from kafka.structs import MemberState
 
 from detector import failpoints
 from detector.core.events import Records
-from detector.errors import BrokerError
+from detector.errors import BrokerError, IdentityError
 from detector.kafka.clients import broker_error, connect
 from detector.kafka.records import join, read_columns
 
 T = TypeVar("T")
 Change = tuple[Literal["assigned", "revoked", "lost"], frozenset[int]]
 
+SILENT = 10
+"""Polls without heartbeats of a member that is stable: some are normal when it has just joined."""
 ANSWER = 10.0
 """Seconds the broker may take to tell offsets."""
 
@@ -91,6 +93,7 @@ class Consumer:
         self.topic, self._settings, self._doing = topic, settings, f"reading topic {topic!r} in group {group!r}"
         self._changes: deque[Change] = deque()
         self._membership: Membership | None = None
+        self._group, self._instance, self._silent = group, instance_id, 0
         session = int(session_timeout * 1000)
         self._client = connect(
             KafkaConsumer, settings, self._doing, group_id=group, group_instance_id=instance_id, isolation_level="read_committed",
@@ -119,6 +122,8 @@ class Consumer:
             found = {}  # seen between an assignment and its placeholder
         except BrokerError:
             raise
+        except failures.FencedInstanceIdError as error:
+            raise self._displaced() from error
         except Exception as error:  # whatever it is: polled again, this client could spin for ever
             raise broker_error(self._doing, self._settings, error) from error
         if self._client._coordinator._join_task is not None:
@@ -136,8 +141,18 @@ class Consumer:
         """The membership right after the last poll; None where offsets must not be committed (not a member, or rebalancing)."""
         return self._membership
 
+    def _displaced(self) -> IdentityError:
+        return IdentityError(
+            f"another process has joined group {self._group!r} with the group.instance_id of this one, {self._instance!r}\n"
+            "give each process a group.instance_id of its own, or none"
+        )
+
     def _safe_membership(self) -> Membership | None:
         found = self._client.group_metadata()
+        silent = found.state == MemberState.STABLE and self._instance is not None and not self._client._coordinator._heartbeat_enabled
+        self._silent = self._silent + 1 if silent else 0
+        if self._silent > SILENT:  # its heartbeats were refused and are off, and it would go on as if nothing were
+            raise self._displaced()
         if found.generation_id < 0 or not found.member_id or found.state != MemberState.STABLE:
             return None
         return Membership(found.group_id, found.generation_id, found.member_id, found.group_instance_id)

@@ -66,6 +66,11 @@ class Doubt(Exception):  # noqa: N818  it is not an error but a question, which 
         self.too_large = isinstance(cause, failures.MessageSizeTooLargeError)
 
     @property
+    def displaced(self) -> bool:
+        """Another process has joined the group as this one."""
+        return isinstance(self.cause, failures.FencedInstanceIdError)
+
+    @property
     def fenced(self) -> bool:
         """Another process with the same transactional id has begun to write."""
         return isinstance(self.cause, (failures.ProducerFencedError, failures.InvalidProducerEpochError))
