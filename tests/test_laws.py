@@ -172,18 +172,18 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
     (often, tracking, "(own[after] > own[before]) | (team[after] != team[before])", "team[after] != team[before]"),
     # evidence of earlier in the hour is looked for in this batch
     (often, pipeline, "sorted(raised | {offset})", "sorted({o for o in raised if o >= batch.offset[0]} | {offset})"),
-    (again, duplicates, "recent_next[s] += 1", "recent_next[s] += 0"),
+    (again, duplicates, "recent_next[s] + 1", "recent_next[s] + 0"),
     (again, duplicates, "RING = 64", "RING = 2"),
     (again, duplicates, "found[i] = True", "found[i] = False"),
     (again, tracking, "fresh = np.flatnonzero(~", "fresh = np.flatnonzero(True | ~"),
     (midway, pipeline, 'self.seq, self.head = int(arrays["chain"][0])', 'self.seq, _ = int(arrays["chain"][0])'),
     (midway, pipeline, 'self.tracker.day = int(arrays["chain"][33])', "pass"),
-    (midway, state, "self.columns[name][:top] = array\n        self._index()", "self.columns[name][:top] = array\n"),
+    (midway, state, "[unused] = c.empty\n        self._index()", "[unused] = c.empty"),
     # what is evicted depends on how many were since the start of the process
     (midway, state, "[: self.max_keys // EVICTED_SHARE]", "[min(self.evicted, 3) :][: self.max_keys // EVICTED_SHARE]"),
-    (midway, state, "np.copyto(copy, array[:top])", "np.copyto(copy, array[:top] * array.dtype.type(name != 'sum'))"),
-    (midway, state, "np.copyto(copy, array[:top])", "np.copyto(copy, array[:top] * array.dtype.type(name != 'day_joined'))"),
-    (midway, state, "np.copyto(copy, array[:top])", "np.copyto(copy, array[:top] * array.dtype.type(name != 'day_score'))"),
+    (midway, state, "np.copyto(copy, rows)", "np.copyto(copy, rows * rows.dtype.type(name != 'sum'))"),
+    (midway, state, "np.copyto(copy, rows)", "np.copyto(copy, rows * rows.dtype.type(name != 'day_joined'))"),
+    (midway, state, "np.copyto(copy, rows)", "np.copyto(copy, rows * rows.dtype.type(name != 'day_score'))"),
     # a family keeps something outside of the state
     (midway, masquerade, "c = state.columns\n", ASIDE),
     (
@@ -204,7 +204,7 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
         "values = features[:, self._columns] - features[:1, self._columns]",
     ),
     (alone_is_among_many, tails, "r = soft[d] + SLOW * (r - soft[d])", "r = soft[d] + (SLOW if i else 1.0) * (r - soft[d])"),
-    (memory_is_bounded, state, "self._resize(min(1024, max_keys))", "self._resize(1024)"),
+    (memory_is_bounded, state, "self._resize(self.room(0))", "self._resize(1024)"),
     (memory_is_bounded, explanation, "WORDS = 32 ", "WORDS = 128 "),
     (memory_is_bounded, duplicates, 'Column("recent_id", "uint32", (RING,))', 'Column("recent_id", "uint64", (2 * RING,))'),
     (clocks_do_not_matter, framing, "time=time, hour", "time=batch.broker_time, hour"),

@@ -26,6 +26,10 @@ from detector.core.model import Model
 from detector.core.notables import Notables
 from detector.core.tracking import Observed, Tracker
 from detector.core.views import View
+from detector.errors import StateError
+
+SMALL: Mapping[str, int] = {"chain": 34, "notables": 2}
+"""Arrays of a task's snapshot that do not have a row for each slot, and their lengths."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +181,19 @@ class Pipeline:
             Evidence(batch.topic, batch.partition, o, batch.rows[row].event_id if o == offset else None) for o in sorted(raised | {offset})
         )
 
-    def snapshot(self) -> dict[str, Any]:
-        """All that the task knows, as named arrays."""
+    def snapshot(self, room: NDArray[np.uint8] | None = None) -> dict[str, Any]:
+        """All that the task knows, as named arrays; those of SMALL are short, the others have a row for each slot. `room`: memory for the
+        latter, as for KeyedState.snapshot.
+        """
         chain = np.array([self.seq, *bytes.fromhex(self.head), self.tracker.day], np.int64)
-        return {**self.tracker.state.snapshot(), "chain": chain, "notables": self.notables.snapshot()}
+        return {**self.tracker.state.snapshot(room), "chain": chain, "notables": self.notables.snapshot()}
 
-    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """The inverse of `snapshot`. Raises StateError where it does not fit."""
-        self.tracker.state.restore({name: a for name, a in arrays.items() if name not in ("chain", "notables")})
+    def restore(self, arrays: Mapping[str, NDArray[Any]], own: bool = False) -> None:
+        """The inverse of `snapshot`; `own` as for KeyedState.restore. Raises StateError where it does not fit; nothing is changed then."""
+        for name, length in SMALL.items():
+            if name not in arrays or arrays[name].dtype != np.int64 or arrays[name].shape != (length,):
+                raise StateError(f"snapshot has no {name} of {length} numbers: rebuild the task from its input")
+        self.tracker.state.restore({name: a for name, a in arrays.items() if name not in SMALL}, own)
         self.seq, self.head = int(arrays["chain"][0]), bytes(arrays["chain"][1:33].astype(np.uint8)).hex()
         self.tracker.day = int(arrays["chain"][33])
         self.notables.restore(arrays["notables"])

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import lz4.block
@@ -181,7 +181,8 @@ class Assembly:
     Every method raises StateError, which says what is wrong with which chunk and what to do, for what is not as Snapshot made it.
     """
 
-    def __init__(self, manifest: bytes, origin: Origin) -> None:
+    def __init__(self, manifest: bytes, origin: Origin, room: Callable[[int], int] = lambda rows: rows) -> None:
+        """`room`: how many rows the arrays shall have, for a state of so many; what is beyond them is 0, and takes no memory."""
         self._name = "snapshot of {} on {}-{}".format(*origin)
         try:
             said = _checked(_opened(manifest))
@@ -189,7 +190,8 @@ class Assembly:
                 raise StateError("the manifest is of {} on {}-{}".format(*found))
             self._small = {name: as_array("manifest", name, dtype, shape, data) for name, dtype, shape, data in said.small}
             self._name += f", generation {said.generation}"
-            self._columns = {layout: np.empty(said.rows * _row_bytes(layout), np.uint8) for layout in said.columns}
+            self._room = room(said.rows)
+            self._columns = {layout: np.zeros(self._room * _row_bytes(layout), np.uint8) for layout in said.columns}
         except MemoryError as error:
             raise self._error(f"no memory for {said.rows} rows", "give the process more") from error
         except StateError as error:
@@ -230,10 +232,10 @@ class Assembly:
             at += rows * row
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The state, once every chunk is there."""
+        """The state, once every chunk is there: the memory that they were put into."""
         if self._added < self.chunks:
             raise self._error(f"chunk {self._added} of {self.chunks} and what comes after it are missing")
-        columns = {name: flat.view(dtype).reshape(self.rows, *width) for (name, dtype, width), flat in self._columns.items()}
+        columns = {name: flat.view(dtype).reshape(self._room, *width) for (name, dtype, width), flat in self._columns.items()}
         return {name: a.astype(a.dtype.newbyteorder("="), copy=False) for name, a in {**columns, **self._small}.items()}
 
     def _error(self, why: str, remedy: str = REMEDY) -> StateError:

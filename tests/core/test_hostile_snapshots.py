@@ -187,7 +187,7 @@ def test_a_machine_without_room_for_the_state_says_so(monkeypatch: pytest.Monkey
         raise MemoryError
 
     manifest, _ = three()
-    monkeypatch.setattr(np, "empty", full)
+    monkeypatch.setattr(np, "zeros", full)
     with pytest.raises(StateError, match=r"no memory for .* rows: give the process more"):
         Assembly(manifest, ORIGIN)
 

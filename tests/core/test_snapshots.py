@@ -27,10 +27,10 @@ from snapshot_bytes import (
     written,
 )
 
-from detector.core import snapshots
+from detector.core import pipeline, snapshots
 from detector.core.events import EventBatch
 from detector.core.pipeline import Pipeline
-from detector.core.snapshots import RAW, Snapshot
+from detector.core.snapshots import RAW, Assembly, Snapshot
 from detector.errors import StateError
 
 
@@ -110,3 +110,30 @@ def test_a_replay_from_any_snapshot_ends_where_a_straight_run_does() -> None:
 @given(SEEDS, st.lists(st.integers(1, 699), min_size=1, max_size=3, unique=True).map(sorted))
 def test_so_it_is_where_keys_are_evicted_and_events_are_late_or_sent_twice(seed: int, cuts: list[int]) -> None:
     goes_on(laws.story(seed), cuts, laws.FEW)
+
+
+@pytest.mark.parametrize("name", pipeline.SMALL)
+@pytest.mark.parametrize("damage", ["missing", "short", "of another type"])
+def test_a_snapshot_without_a_whole_chain_or_count_of_notables_is_refused_and_changes_nothing(name: str, damage: str) -> None:
+    task, other = laws.task(1000), laws.task(1000)
+    task.process(world.live().take(slice(0, 300)))
+    before, arrays = laws.frozen(task.snapshot()), other.snapshot()
+    spoilt = {"short": arrays[name][:-1], "of another type": arrays[name].astype(np.float64)}.get(damage)
+    arrays = {n: a for n, a in arrays.items() if n != name} | ({} if spoilt is None else {name: spoilt})
+    with pytest.raises(StateError, match=f"snapshot has no {name} of .* rebuild the task"):
+        task.restore(arrays)
+    assert laws.frozen(task.snapshot()) == before
+
+
+def test_an_assembly_leaves_room_for_the_state_to_grow() -> None:
+    task, rows = laws.task(1000), 1000
+    task.process(world.live().take(slice(0, 500)))
+    manifest, chunks = written(task.snapshot())
+    found = Assembly(manifest, ORIGIN, task.tracker.state.room)
+    for i, value in enumerate(chunks):
+        found.add(i, value)
+    arrays, again = found.arrays(), laws.task(1000)
+    assert len(arrays["key"]) == rows > found.rows
+    again.restore(arrays, own=True)
+    assert np.shares_memory(again.tracker.state.columns["sum"], arrays["sum"])
+    assert laws.differing(again, task) == []

@@ -98,18 +98,64 @@ def test_keys_with_the_same_low_bits_are_told_apart() -> None:
     check_against_a_list(ALIKE, 48, 30)
 
 
-@settings(derandomize=True, deadline=None, max_examples=40, database=None)
-@given(STEPS, st.integers(0, 300))
-def test_a_restored_state_goes_on_byte_for_byte(steps: Steps, cut: int) -> None:
-    whole = counted(steps, 32, cut)
-    first = counted(steps[:cut], 32, 0)
-    second = KeyedState(COLUMNS, 32)
-    second.restore(first.snapshot())
+def frozen(arrays: dict[str, Any]) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in arrays.items()}
+
+
+def roomy(arrays: dict[str, Any], rows: int) -> dict[str, Any]:
+    """With as many rows, those that were not there 0."""
+    return {name: np.concatenate([a, np.zeros((rows - len(a), *a.shape[1:]), a.dtype)]) for name, a in arrays.items()}
+
+
+def goes_on(steps: Steps, cut: int, own: bool) -> None:
+    whole, first, second = counted(steps, 32, cut), counted(steps[:cut], 32, 0), KeyedState(COLUMNS, 32)
+    arrays = roomy(first.snapshot(), 32)
+    before = frozen(arrays)
+    second.restore(arrays, own)
+    assert own == all(np.shares_memory(arrays[name], column) for name, column in second.columns.items())
     keys, times = np.array([k for k, _ in steps[cut:]], np.uint64), np.array([t for _, t in steps[cut:]], np.int64)
     for _, slots in second.runs(keys, times):
         np.add.at(second.columns["events"], slots, 1)
         second.columns["pair"][slots] = slots[:, None, None]
-    assert {n: a.tobytes() for n, a in whole.snapshot().items()} == {n: a.tobytes() for n, a in second.snapshot().items()}
+    assert frozen(second.snapshot()) == frozen(whole.snapshot())
+    unused = second.columns["key"] == 0
+    assert (second.columns["pair"][unused] == -1).all() and (second.columns["last"][unused] == np.iinfo(np.int64).min).all()
+    assert own or frozen(arrays) == before
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["of copies", "of the arrays themselves"])
+@settings(derandomize=True, deadline=None, max_examples=40, database=None)
+@given(steps=STEPS, cut=st.integers(0, 300))
+def test_a_restored_state_goes_on_byte_for_byte(own: bool, steps: Steps, cut: int) -> None:
+    goes_on(steps, cut, own)
+
+
+def test_arrays_that_have_no_room_to_grow_or_may_not_be_written_are_copied_even_if_they_are_given_away() -> None:
+    given_away = counted([(k, k) for k in range(1, 9)], 64, 4).snapshot()
+    kept = KeyedState(COLUMNS, 64)
+    kept.restore(given_away, own=True)
+    assert kept.capacity == 64 and not any(np.shares_memory(given_away[name], column) for name, column in kept.columns.items())
+    for array in (fixed := roomy(given_away, 64)).values():
+        array.flags.writeable = False
+    kept.restore(fixed, own=True)
+    kept.columns["events"][0] = 5
+    assert fixed["events"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("slots", "max_keys", "rows"), [(0, 2**20, 1024), (1025, 2**20, 2048), (7, 100, 100), (2048, 3000, 2048), (99, 50, 99)]
+)
+def test_memory_has_room_to_grow_up_to_max_keys(slots: int, max_keys: int, rows: int) -> None:
+    kept = KeyedState(COLUMNS, max_keys)
+    assert kept.room(slots) == rows == kept.room(rows)
+
+
+def test_a_snapshot_may_be_put_where_there_is_room() -> None:
+    kept = counted([(k, k) for k in range(1, 9)], 64, 4)
+    room = np.full(kept.snapshot_bytes() + 100, 77, np.uint8)
+    saved = kept.snapshot(room)
+    assert frozen(saved) == frozen(kept.snapshot()) and all(np.shares_memory(room, array) for array in saved.values())
+    assert (room[-100:] == 77).all()
 
 
 def test_a_snapshot_is_a_copy_up_to_the_highest_slot_in_use() -> None:
@@ -142,7 +188,7 @@ def test_a_snapshot_that_does_not_fit_is_refused_and_changes_nothing(says: str, 
     kept = counted([(k, k) for k in range(1, 9)], 64, 4)
     before = kept.snapshot()
     with pytest.raises(StateError, match=says):
-        kept.restore(damage(counted([(k, k) for k in range(21, 29)], 64, 4).snapshot()))
+        kept.restore(damage(counted([(k, k) for k in range(21, 29)], 64, 4).snapshot()), own=True)
     assert {n: a.tobytes() for n, a in kept.snapshot().items()} == {n: a.tobytes() for n, a in before.items()}
 
 
@@ -169,6 +215,11 @@ STORY: Steps = [(int(k), int(t)) for k, t in zip(*np.random.default_rng(3).integ
         ("if start < done and (full or done == len(keys)):", "if start < done and done == len(keys):"),
         ("while table[at] >= 0 and keys[table[at]] != key:", "while table[at] >= 0 and (keys[table[at]] ^ key) & np.uint64(7):"),
         ("            slot = free[taken]\n", "            slot = free[-1 - taken]\n"),
+        ("if own and rows == capacity:", "if rows == capacity:"),
+        ("if own and rows == capacity:", "if False:"),
+        ("self.columns[c.name][unused] = c.empty", "pass"),
+        ("self.columns[c.name][unused] = c.empty", "self.columns[c.name][~unused] = c.empty"),
+        ("    grown[: len(array)] = array\n", "    grown[: len(array)] = array[::-1]\n"),
     ],
 )
 def test_a_change_is_noticed(old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,3 +228,5 @@ def test_a_change_is_noticed(old: str, new: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(AssertionError):
         check_against_a_list(STORY, 32, 100)
         check_against_a_list(ALIKE, 48, 30)
+        goes_on(STORY, 100, own=False)
+        goes_on(STORY[:30], 20, own=True)
