@@ -25,7 +25,7 @@ from detector.marks import encode_mark, read_mark
 from detector.restore import Found, Takeovers, take_over
 from detector.tasks import Task
 
-SMALL = 16 << 10
+SMALL = 5 << 10
 """So that a day of this small company is of several blocks, and its state of several chunks."""
 NAMES = ("after_poll", "mid_snapshot", "mid_restore", "mid_replay")
 END = 10**6

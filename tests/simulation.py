@@ -183,6 +183,7 @@ class Sink:
 
     def __init__(self, broker: Broker, dice: random.Random, fates: Counter[str]) -> None:
         self._broker, self._dice, self._fates = broker, dice, fates
+        self.stop: Callable[[bool], None] = lambda finished: None
         self.calm = False
         """Nothing happens any more."""
 
@@ -195,6 +196,8 @@ class Sink:
         assert sum(message.topic == PLAN.daily for message in messages) <= TOGETHER
         places = self._broker.take(messages, offsets) if fate in ("done", "doubt after", "death after") else []
         if fate.startswith("doubt"):
+            if self._dice.random() < 0.2:
+                self.stop(False)
             raise Doubt
         if fate.startswith("death"):
             raise Death
@@ -263,7 +266,7 @@ def process(broker: Broker, seed: int, fates: Counter[str]) -> bool:
         sink.calm = all_done
         running.stopping = True
 
-    source.stop = stop
+    source.stop = sink.stop = stop
     try:
         running.run()
     except Death:
