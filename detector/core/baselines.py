@@ -28,6 +28,7 @@ COMPANY_DAYS = 10.0  # the company's member-days that a team's own usual is blen
 CLIP = 4.0  # standard deviations beyond which a day no longer moves a team's usual
 START_SPREAD = 0.3
 BUSY_DAYS, LEAST_BUSY_DAYS, BUSY_BEYOND, TRIMMED, MOST_BUSY = 2, 3, 2.0, 0.2, 1.5
+NORMAL = 1.4826  # standard deviations of a normal distribution in its median deviation
 LEAST_PURPOSES = 10  # observations from which on a team's purposes are described by themselves
 REVOKED_HALF_LIFE = 4.0  # days
 
@@ -188,7 +189,8 @@ def _levels(levels: Floats, team: NDArray[np.int64], teams: int) -> tuple[Floats
 def _busy(levels: Floats, team: NDArray[np.int64], day: NDArray[np.int64], teams: int) -> Floats:
     """How far the team's last ordinary days lie above what its days before were like and how they varied.
 
-    A day is the mean of its members without the highest fifth, for one person is no busy team.
+    A day is the mean of its members without the highest fifth, for one person is no busy team. What is usual is a median, and how it varies
+    the median deviation from it, for the busy days themselves are soon among those before.
     """
     out = np.zeros((teams, levels.shape[1]))
     for g in range(teams):
@@ -199,7 +201,9 @@ def _busy(levels: Floats, team: NDArray[np.int64], day: NDArray[np.int64], teams
             continue
         each = np.array([_trimmed(levels[mine & (day == d)]) for d in ordinary])
         before, now = each[:-BUSY_DAYS], each[-BUSY_DAYS:].mean(0)
-        out[g] = np.clip(now - before.mean(0) - BUSY_BEYOND * before.std(0), 0.0, MOST_BUSY)
+        usual = np.median(before, axis=0)
+        spread = NORMAL * np.median(np.abs(before - usual), axis=0)
+        out[g] = np.clip(now - usual - BUSY_BEYOND * spread, 0.0, MOST_BUSY)
     return out
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from detector.core.state import Column, KeyedState, Slots
 
 RING = 64
-COLUMNS = (Column("recent_id", "uint32", (RING,)), Column("recent_next", "int64"))
+COLUMNS = (Column("recent_id", "uint32", (RING,)), Column("recent_next", "uint16"))
 
 
 def repeated(state: KeyedState, slots: Slots, ids: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -35,5 +35,5 @@ def _repeated(slots, ids, recent, recent_next, found):  # type: ignore[no-untype
                 found[i] = True
                 break
         if not found[i]:
-            recent[s, recent_next[s] % RING] = short
-            recent_next[s] += 1
+            recent[s, recent_next[s]] = short
+            recent_next[s] = (recent_next[s] + 1) % RING

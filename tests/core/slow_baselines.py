@@ -79,7 +79,7 @@ def level(rows: Sequence[Row], team: int) -> tuple[list[float], list[float]]:
 
 def busy(mine: Sequence[Row], levels: int) -> list[float]:
     """The last two days with at least half as many as on a usual day, against those before: by how much they are more than two standard
-    deviations above. There must be three before."""
+    deviations above, as medians tell. There must be three before."""
     per_day = Counter(row.day for row in mine)
     usual = [day for day in sorted(per_day) if per_day[day] >= float(np.median(list(per_day.values()))) / 2]
     if len(usual) < 5:
@@ -88,7 +88,9 @@ def busy(mine: Sequence[Row], levels: int) -> list[float]:
     for k in range(levels):
         each = [ordinary([r.level[k] for r in mine if r.day == day]) for day in usual]
         before, now = each[:-2], each[-2:]
-        out.append(min(max(float(np.mean(now) - np.mean(before) - 2 * np.std(before)), 0), 1.5))
+        middle = float(np.median(before))
+        deviation = 1.4826 * float(np.median([abs(x - middle) for x in before]))
+        out.append(min(max(float(np.mean(now)) - middle - 2 * deviation, 0), 1.5))
     return out
 
 

@@ -23,5 +23,7 @@ class Evidence:
             said["sensitive"] = w * (e.location + e.content / 2)
         elif e.on_person and e.location:
             said["sensitive"] = w / 5
+        if e.action != "login" and (first or not e.on_person):
+            said["work"] = 1 - w
         if e.outcome == "denied":
             said["denied"] = w

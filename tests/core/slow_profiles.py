@@ -122,7 +122,7 @@ class SlowMasquerade:
 
 HALF_LIVES = {"1.5h": 1.5 * HOUR, "16h": 16 * HOUR, "6d": 6 * DAY}
 SUMS = [
-    "foreign.1.5h", "foreign.16h", "foreign.6d", "harvest.1.5h", "harvest.16h", "snoop.1.5h", "snoop.16h", "wall.16h",
+    "work.16h", "foreign.1.5h", "foreign.16h", "foreign.6d", "harvest.1.5h", "harvest.16h", "snoop.1.5h", "snoop.16h", "wall.16h",
     "wall.6d", "revoked.16h", "revoked.6d", "privilege.16h", "watch.1.5h", "export.16h", "bytes_out.16h", "activity.16h",
     "breadth.16h", "sensitive.16h", "geo.16h", "denied.16h", "odd_hour.16h", "odd_step.16h",
 ]  # fmt: skip
@@ -155,17 +155,28 @@ class SlowAccumulators:
             self.day = event.day
         self.clock = max(self.clock, event.time)
         said["own_days"] = self.days
+        for name in SUMS:
+            if (x := said[name.split(".")[0]]) > 0:
+                self.usual[name].evidence.append((self.clock, x))
         for k, name in enumerate(SUMS):
             if said[name.split(".")[0]] > 0:
-                self.compare(name, b.mean[event.team, k], b.spread[event.team, k], b.busy[event.team, k], said)
+                times = 1.0 if name == "work.16h" else self.times_the_usual_work(event.team, b)
+                self.compare(name, b.mean[event.team, k], b.spread[event.team, k], b.busy[event.team, k], times, said)
 
-    def compare(self, name: str, t_mean: float, t_spread: float, busy: float, said: dict[str, float]) -> None:
-        usual, (evidence, half_life) = self.usual[name], name.split(".", 1)
-        usual.evidence.append((self.clock, said[evidence]))
-        total = sum(x * 0.5 ** ((self.clock - at) / HALF_LIVES[half_life]) for at, x in usual.evidence)
-        y = math.log(1 + total / SCALES.get(evidence, 1))
+    def times_the_usual_work(self, team: int, b: Baselines) -> float:
+        usual, _ = blended(self.usual["work.16h"], self.days, b.mean[team, 0], b.spread[team, 0])
+        own = (1 + self.total("work.16h")) / math.exp(usual)
+        return float(max(min(own, math.exp(1.5)), math.exp(b.busy[team, 0])))
+
+    def total(self, name: str) -> float:
+        half_life = HALF_LIVES[name.split(".", 1)[1]]
+        return sum(x * 0.5 ** ((self.clock - at) / half_life) for at, x in self.usual[name].evidence)
+
+    def compare(self, name: str, t_mean: float, t_spread: float, busy: float, times: float, said: dict[str, float]) -> None:
+        usual, total = self.usual[name], self.total(name) / SCALES.get(name.split(".")[0], 1)
+        y = math.log(1 + total / times)
         m, s = blended(usual, self.days, t_mean, t_spread)
-        said[f"{name}.level"] = y
+        said[f"{name}.level"] = math.log(1 + total)
         said[f"{name}.own"] = (y - m - busy) / max(s, 0.15)
         said[f"{name}.team"] = (y - t_mean - busy) / max(t_spread, 0.15)
         usual.highest_today = max(usual.highest_today, y)

@@ -71,6 +71,10 @@ MUTATIONS = [
     ("(again & frame.location)", "again"),
     ("frame.outcome == DENIED, w, 0", "frame.outcome == DENIED, 1, 0"),
     ("frame.outcome == DENIED", "frame.outcome > 0"),
+    ("active & ~again, 1 - w", "active, 1 - w"),
+    ("active & ~again, 1 - w", "access & ~again, 1 - w"),
+    ("active & ~again, 1 - w", "active & ~on_person, 1 - w"),
+    ("active & ~again, 1 - w", "active & ~again, 1"),
 ]
 
 

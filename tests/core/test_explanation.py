@@ -143,6 +143,7 @@ MUTATIONS = [
     ("if day > seen_day[s]", "if day != seen_day[s]"),
     ("seen[s, 1] = seen[s, 0]", "seen[s, 1] |= seen[s, 0]"),
     ("            seen[s, 0] = 0\n", ""),
+    ("            seen_days[s] = 0\n", ""),
     ("short(frame.subject)", "frame.subject.astype(np.uint32)"),
 ]
 

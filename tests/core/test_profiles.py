@@ -23,6 +23,7 @@ from detector.core.signals import accumulators, hours, masquerade, profiles
 from detector.core.state import KeyedState, Slots
 
 OTHERS = tuple(e.name for e in accumulators.EVIDENCE if e.name not in ("foreign", "odd_hour", "odd_step"))
+TIMES = {"export": 100, "bytes_out": 1e5, "work": 20}
 
 
 def given_by_others(state: KeyedState, slots: Slots, frame: Frame, baselines: Baselines, out: FeatureBatch) -> None:
@@ -30,7 +31,7 @@ def given_by_others(state: KeyedState, slots: Slots, frame: Frame, baselines: Ba
     out.column("w")[:] = np.array([1, 0.35, 0.03])[(frame.purpose % np.uint64(3)).astype(np.int64)]
     for j, name in enumerate(OTHERS):
         carried = (frame.time // MINUTE + 7 * j) % 5 == 0
-        out.column(name)[:] = carried * (1 + j) * out.column("w") * (100 if name == "export" else 1e5 if name == "bytes_out" else 1)
+        out.column(name)[:] = carried * (1 + j) * out.column("w") * TIMES.get(name, 1)
 
 
 class GivenByOthers:
@@ -38,7 +39,7 @@ class GivenByOthers:
         said["w"] = (1, 0.35, 0.03)[event.purpose % 3]
         for j, name in enumerate(OTHERS):
             if (event.time // MINUTE + 7 * j) % 5 == 0:
-                said[name] = (1 + j) * said["w"] * (100 if name == "export" else 1e5 if name == "bytes_out" else 1)
+                said[name] = (1 + j) * said["w"] * TIMES.get(name, 1)
 
 
 STAND_IN: Any = SimpleNamespace(GIVES=("w", *OTHERS), COLUMNS=(), observe=given_by_others)
@@ -109,6 +110,24 @@ def test_kernels_as_plain_python_equal_it_too(seed: int, monkeypatch: pytest.Mon
     assert differing(seed) == set()
 
 
+def without_work(state: KeyedState, slots: Slots, frame: Frame, baselines: Baselines, out: FeatureBatch) -> None:
+    given_by_others(state, slots, frame, baselines, out)
+    out.column("work")[:] = 0
+
+
+def test_evidence_is_compared_as_it_is_where_no_work_has_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    families: Any = (SimpleNamespace(GIVES=("w", *OTHERS), COLUMNS=(), observe=without_work), *FAMILIES[1:])
+    idle = np.arange(accumulators.K) == accumulators.WORK
+    usual = replace(histories.baselines(), mean=histories.baselines().mean * ~idle, busy=histories.baselines().busy * ~idle)
+    monkeypatch.setattr(histories, "baselines", lambda: usual)
+    seen = []
+    for compared in ("level if k == WORK or busier <= 0.0", "level if True"):
+        with pytest.MonkeyPatch.context() as patch:
+            mutate(patch, accumulators, "level if k == WORK or busier <= 0.0", compared)
+            seen.append(histories.fast(families, history(1)).tobytes())
+    assert seen[0] == seen[1]
+
+
 def test_the_histories_reach_every_case() -> None:
     seen: Counter[str] = Counter()
     for seed in SEEDS:
@@ -173,7 +192,15 @@ MUTATIONS: list[tuple[ModuleType, str, str]] = [
     (masquerade, "PRIOR_EVENTS), 0.0)", "PRIOR_EVENTS), -1.0)"),
     (masquerade, "if action[i] >= ASSIGN", "if action[i] > ASSIGN"),
     (masquerade, "events[s] = events[s] * decay + 1.0", "events[s] = events[s] + 1.0"),
-    (accumulators, "total[s, k] *= decay[half[k]]\n            x", "x"),
+    (accumulators, "total[s, k] = total[s, k] * decay[half[k]]", "total[s, k] = total[s, k]"),
+    (accumulators, "level if k == WORK or busier <= 0.0", "level if True"),
+    (accumulators, "level if k == WORK or busier <= 0.0", "level if busier <= 0.0"),
+    (accumulators, "values[i, at] = level", "values[i, at] = y"),
+    (accumulators, "MOST_WORK = 1.5", "MOST_WORK = 1.4"),
+    (accumulators, "- usual_work, MOST_WORK), t_busy[g, WORK])", "- usual_work, MOST_WORK), 0.0)"),
+    (accumulators, "- usual_work, MOST_WORK), t_busy[g, WORK])", "- t_mean[g, WORK], MOST_WORK), t_busy[g, WORK])"),
+    (accumulators, "total[s, WORK]) - usual_work, MOST_WORK), t_busy", "total[s, WORK]) - usual_work, -9.0), t_busy"),
+    (accumulators, "* math.exp(-busier) / scale[k]", "* math.exp(-busier)"),
     (accumulators, "dt = max(time[i] - total_time[s], 0)", "dt = abs(time[i] - total_time[s])"),
     (accumulators, "total_time[s] = max(total_time[s], time[i])", "total_time[s] = time[i]"),
     (accumulators, "CLIP_SPREAD = 0.975", "CLIP_SPREAD = 0.985"),
@@ -194,12 +221,8 @@ MUTATIONS: list[tuple[ModuleType, str, str]] = [
     (accumulators, "max(t_spread[g, k], LEAST_SPREAD)", "max(sd, LEAST_SPREAD)"),
     (accumulators, "(y - m - t_busy[g, k])", "(y - m)"),
     (accumulators, "t_mean[g, k] - t_busy[g, k])", "t_mean[g, k])"),
-    (accumulators, "if x <= 0.0:", "if x < 0.0:"),
-    (
-        accumulators,
-        "            total[s, k] += x\n            y = math.log1p(total[s, k] / scale[k])",
-        "            y = math.log1p(total[s, k] / scale[k])\n            total[s, k] += x",
-    ),
+    (accumulators, "if values[i, evidence[k]] <= 0.0:", "if values[i, evidence[k]] < 0.0:"),
+    (accumulators, "decay[half[k]] + values[i, evidence[k]]", "decay[half[k]]"),
     (accumulators, 'Evidence("export", "16h", 50)', 'Evidence("export", "16h", 60)'),
     (accumulators, '"16h": 16.0 * HOUR', '"16h": 17.0 * HOUR'),
 ]

@@ -1,13 +1,16 @@
 """Three times the usual work for a week: a team is busy, and nobody does anything else than usual.
 
 Everything the team did in the week happens twice more, some minutes later, for other people: of those whom the team dealt with in the
-test part until then, with the same resource and region. Assignments go with it; tickets are the same, or new ones of the same kind.
+test part until then, with the same resource and region. Assignments go with it; tickets are the same, or new ones of the same kind. What is
+about nobody or about the employee's own account stays so: who tests on it tests more, and does not look at colleagues.
 """
 
 from __future__ import annotations
 
+import csv
 import math
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,7 @@ from tables import Number, Table, one
 from detector.core.frame import DAY
 
 PARTS = ("a", "b")
-BUDGETS, COPIES = (3.0, 10.0), 2
+BUDGETS, COPIES, DRAWS = (3.0, 10.0), 2, 3
 BEGINS = 2 * WEEK
 
 
@@ -37,6 +40,8 @@ def measure(data: Path, part: str) -> list[Table]:
     model, log = company.trained(), Log.read(company.test)
     begins = company.since + BEGINS
     log = Log([line for line, time in zip(log.lines, log.time.tolist(), strict=True) if time < begins + WEEK])
+    log.team = by_employee(log)
+    own_account = accounts(company.folder)
     labelled = {event_id for campaign in company.truth.said["campaigns"] for event_id in campaign["ids"]}
     rows: dict[str, tuple[Number, ...]] = {}
     history = History(company)
@@ -44,39 +49,61 @@ def measure(data: Path, part: str) -> list[Table]:
     for team in largest_teams(log, begins, begins + WEEK):
         own = working_days(log, team, begins, begins + WEEK) - company.truth.involved
         for tickets in ("same tickets", "new tickets"):
-            extra = more(log, team, begins, tickets.startswith("new"), labelled)
-            after = company.rarest(model, history.then(log.with_events(extra)))
+            extra = [more(log, team, begins, tickets.startswith("new"), labelled, own_account, draw) for draw in range(DRAWS)]
+            after = [company.rarest(model, history.then(log.with_events(some))) for some in extra]
             for budget in BUDGETS:
                 expected = budget * len(own) / 1000
                 allowed = math.floor(expected + 2 * math.sqrt(expected))
-                counts = (len(own & over(some, budget)) for some in (before, after))
-                rows[f"{part}, {team}, {tickets}, budget {budget:g}"] = (len(own), len(extra), *counts, allowed)
-    missed = tuple(
-        f"{name}: {cells[3]} days are alerted, {cells[4]} are allowed" for name, cells in rows.items() if (cells[3] or 0) > (cells[4] or 0)
-    )
+                without, first, *others = (len(own & over(some, budget)) for some in (before, *after))
+                figures = (len(own), len(extra[0]), without, first, max(first, *others), allowed)
+                rows[f"{part}, {team}, {tickets}, budget {budget:g}"] = figures
     note = (
         "The team with the most members and the one with the most events, in the test part's third week, with three times their work. "
-        "Alerted are employee-days without a campaign; allowed is what the budget promises and two standard deviations."
+        "Alerted are employee-days without a campaign; allowed is what the budget promises and two standard deviations. At most: of "
+        f"{DRAWS} draws of who is dealt with and how much later, the first of which is `alerted with`."
     )
-    return [
-        Table(f"busy week, company {part}", ("employee-days", "events", "alerted without", "alerted with", "allowed"), rows, note, missed)
-    ]
+    columns = ("employee-days", "events", "alerted without", "alerted with", "at most", "allowed")
+    return [Table(f"busy week, company {part}", columns, rows, note, tuple(missed(rows)))]
 
 
-def more(log: Log, team: str, begins: int, new_tickets: bool, labelled: set[str]) -> list[Event]:
+def missed(rows: dict[str, tuple[Number, ...]]) -> Iterator[str]:
+    """Lines that some draw does not reach: one that is reached in a single draw may be so by luck."""
+    for name, (*_, first, most, allowed) in rows.items():
+        if (most or 0) > (allowed or 0):
+            yield f"{name}: {first} days are alerted, {most} in another draw, {allowed} are allowed"
+
+
+def by_employee(log: Log) -> list[str | None]:
+    """The team of each event: where a source does not name it, the one that the employee's events before it did."""
+    said: dict[str, str] = {}
+    out: list[str | None] = []
+    for actor, team in zip(log.actor, log.team, strict=True):
+        if team:
+            said[actor] = team
+        out.append(said.get(actor))
+    return out
+
+
+def accounts(folder: Path) -> set[tuple[str, str]]:
+    """Employees and the accounts that are their own."""
+    with (folder / "links.csv").open(newline="") as file:
+        return {(row["linked"], row["subject"]) for row in csv.DictReader(file) if row["kind"] == "own_account"}
+
+
+def more(log: Log, team: str, begins: int, new_tickets: bool, labelled: set[str], own: set[tuple[str, str]], draw: int) -> list[Event]:
     """The week's events again, for others, and the assignments before it, which explain them. Who stands for whom is the same all week."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(draw)
     people: defaultdict[tuple[str, str | None], list[str]] = defaultdict(list)
     known = log.events(row for row in log.between(begins - 2 * WEEK, begins + WEEK) if log.team[row] == team)
     known = [event for event in known if event["event_id"] not in labelled]
-    for who in dict.fromkeys((*_like(event), event["subject"]) for event in known if event.get("subject")):
+    for who in dict.fromkeys((*_like(event), event["subject"]) for event in known if _about_another(event, own)):
         people[who[:2]].append(who[2])
     week = [event for event in known if event["time"] >= begins]
     stand_in: dict[Any, tuple[Any, int]] = {}
     for copy in range(COPIES):
         for event in week:
-            if event.get("subject") != event["actor"]:  # what is about themselves stays so
-                fit = people.get(_like(event), [event.get("subject")])
+            if event.get("subject") != event["actor"]:  # rights and records of the employee do not become more
+                fit = people[_like(event)] if _about_another(event, own) else [event.get("subject")]
                 at_random = fit[int(rng.integers(len(fit)))], int(rng.integers(20_000, 1_200_000))
                 stand_in.setdefault((copy, event["actor"], event.get("subject")), at_random)
     out: dict[str, Event] = {}
@@ -91,6 +118,11 @@ def more(log: Log, team: str, begins: int, new_tickets: bool, labelled: set[str]
             again |= {"purpose": f"{event['purpose']}{copy}"} if new_tickets and event.get("purpose") else {}
             out[again["event_id"]] = again
     return list(out.values())
+
+
+def _about_another(event: Event, own: set[tuple[str, str]]) -> bool:
+    subject = event.get("subject")
+    return bool(subject) and subject != event["actor"] and (event["actor"], subject) not in own
 
 
 def _like(event: Event) -> tuple[str, str | None]:

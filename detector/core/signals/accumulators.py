@@ -5,8 +5,12 @@ UTC day on which the employee was active enters the own mean and variance (weigh
 at mean + 3.5 standard deviations). An event is compared with the baselines as they were *before* it; its own evidence counts in A. What the
 whole team did more than usual on its last days is allowed to each of its members.
 
-Given for each (k, h), and only for events that carry the evidence (else 0): the level, and z against the own and the team's usual level.
-Given for each event: the days of own history behind the own usual.
+Evidence is held against work. Who has three times as much to do leaves three times as much of everything behind; who is up to something
+has no more reasons than before. So A is divided by how many times the work of a usual day theirs is, or their team's was on its last
+days, at most 4.5; levels are as of a usual day's work.
+
+Given for each (k, h), and only for events that carry the evidence (else 0): the level as it is, and z against the own and the team's
+usual level. Given for each event: the days of own history behind the own usual.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ class Evidence(NamedTuple):
 
 
 EVIDENCE = (
+    Evidence("work", "16h"),
     Evidence("foreign", "1.5h 16h 6d"), Evidence("harvest", "1.5h 16h"), Evidence("snoop", "1.5h 16h"), Evidence("wall", "16h 6d"),
     Evidence("revoked", "16h 6d"), Evidence("privilege", "16h"), Evidence("watch", "1.5h"), Evidence("export", "16h", 50),
     Evidence("bytes_out", "16h", 1e5), Evidence("activity", "16h"), Evidence("breadth", "16h"), Evidence("sensitive", "16h"),
@@ -41,6 +46,8 @@ NAMES = tuple(f"{e.name}.{h}" for e in EVIDENCE for h in e.half_lives.split())
 """The accumulators, in the order of the baselines' columns."""
 KINDS = ("level", "own", "team")
 K = len(NAMES)
+WORK = 0
+"""What the others are held against."""
 
 COLUMNS = (
     Column("sum", "float32", (K,)),
@@ -60,6 +67,7 @@ _HALF = np.array([list(HALF_LIVES).index(name.split(".", 1)[1]) for name in NAME
 _SCALE = np.array([EVIDENCE[e].scale for e in _OF])
 _RATE = np.array([-math.log(2) / h for h in HALF_LIVES.values()])
 KEEP_DAYS, PRIOR_DAYS, TRANSFER, CLIP, LEAST_SPREAD, CLIP_SPREAD = 0.975, 3.0, 0.2, 3.5, 0.15, 0.3
+MOST_WORK = 1.5  # log of 4.5
 
 
 def level_to_sum(name: str, level: float) -> float:
@@ -115,15 +123,17 @@ def _observe(  # type: ignore[no-untyped-def]
         for h in range(len(rate)):
             decay[h] = math.exp(rate[h] * dt)
         for k in range(len(scale)):
-            total[s, k] *= decay[half[k]]
-            x = values[i, evidence[k]]
-            if x <= 0.0:
+            total[s, k] = total[s, k] * decay[half[k]] + values[i, evidence[k]]
+        usual_work, _ = _usual(mean[s, WORK], var[s, WORK], days[s], t_mean[g, WORK], t_spread[g, WORK])
+        busier = max(min(math.log1p(total[s, WORK]) - usual_work, MOST_WORK), t_busy[g, WORK])
+        for k in range(len(scale)):
+            if values[i, evidence[k]] <= 0.0:
                 continue
-            total[s, k] += x
-            y = math.log1p(total[s, k] / scale[k])
+            level = math.log1p(total[s, k] / scale[k])
+            y = level if k == WORK or busier <= 0.0 else math.log1p(total[s, k] * math.exp(-busier) / scale[k])
             m, sd = _usual(mean[s, k], var[s, k], days[s], t_mean[g, k], t_spread[g, k])
             at = first + 3 * k
-            values[i, at] = y
+            values[i, at] = level
             values[i, at + 1] = (y - m - t_busy[g, k]) / max(sd, LEAST_SPREAD)
             values[i, at + 2] = (y - t_mean[g, k] - t_busy[g, k]) / max(t_spread[g, k], LEAST_SPREAD)
             day_level[s, k] = max(day_level[s, k], y)

@@ -28,10 +28,10 @@ COLUMNS = (
     Column("assigned_purpose", "uint32", (RING,)),
     Column("assigned_at", "uint32", (RING,)),
     Column("assigned_until", "uint32", (RING,)),
-    Column("assigned_next", "uint32"),
+    Column("assigned_next", "uint16"),
     Column("seen", "uint64", (2, WORDS)),
     Column("seen_day", "int32", empty=-1),
-    Column("seen_days", "uint32"),
+    Column("seen_days", "uint8"),  # active days of the young generation
 )
 GIVES = ("w", "new")
 """`w` 0..1, 0 for `assign` and `unassign`; `new` 1 at the first look at a subject's data, else 0."""
@@ -117,7 +117,8 @@ def _first_look(s, subject, day, seen, seen_day, seen_days):  # type: ignore[no-
     if day > seen_day[s]:
         seen_day[s] = day
         seen_days[s] += 1
-        if seen_days[s] % GENERATION_DAYS == 0:
+        if seen_days[s] == GENERATION_DAYS:
+            seen_days[s] = 0
             seen[s, 1] = seen[s, 0]
             seen[s, 0] = 0
     bits = np.uint64(WORDS * 64 - 1)

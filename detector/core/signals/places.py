@@ -24,7 +24,7 @@ COLUMNS = (
     Column("country_count", "float32", (COUNTRIES,)),
     Column("device", "uint32", (DEVICES,)),  # the one used last comes first
     Column("place_day", "int32", empty=-1),
-    Column("place_days", "int32"),  # active days before that one
+    Column("place_days", "uint8"),  # active days before that one, counted as far as LEAST_DAYS and one more
     Column("latitude", "float32"),
     Column("longitude", "float32"),
     Column("position_time", "int64", empty=NO_TIME),
@@ -60,7 +60,7 @@ def _observe(  # type: ignore[no-untyped-def]
         s, day = slots[i], time[i] // DAY
         if day > last_day[s]:
             if last_day[s] >= 0:
-                days[s] += 1
+                days[s] = min(days[s] + 1, LEAST_DAYS + 1)
             last_day[s] = day
             count[s] *= np.float32(KEEP)
         against = 0.0
