@@ -112,7 +112,7 @@ class Service:
         self._deliver(source, delivery, time.perf_counter() - began)
         self._relieve(source)
         self._lag.look(source, runs, self._plan.batch_limit, self._holdings.tasks)
-        if 0 < delivery.events < SMALL:
+        if 0 < delivery.events < min(SMALL, self._plan.batch_limit):
             self._wait(PACE - (time.monotonic() - self.tick))
 
     def _apply(self, source: Source) -> None:
