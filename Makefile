@@ -22,7 +22,7 @@ setup: $(BIN)/detector ## .venv, from the hash-locked requirements, with .venv/b
 run: setup ## a local Kafka, a synthetic company, a model, live alerts; Ctrl-C ends it, SECONDS=60 ends it by itself
 	@$(BIN)/detector sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
 
-test: setup ## every test but the slow ones, on a real Kafka (under 15 minutes on 2 cores)
+test: setup ## every test but the slow ones, on a real Kafka (under 30 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup ## every test, at full lengths
@@ -45,7 +45,7 @@ bench: setup ## CPU time an event, of each stage; latency of alerts; how long a 
 	$(BIN)/python tests/bench/latency.py
 	$(BIN)/python tests/bench/takeover.py
 
-torture: setup ## KILLS=300 of services, BROKER_KILLS=30, SEED=1 under load, then all is compared (under 25 minutes; goes on where it was interrupted)
+torture: setup ## KILLS=300 of services, BROKER_KILLS=30, SEED=1 under load, then all is compared (under 30 minutes; goes on where it was interrupted)
 	@$(BIN)/python tests/torture --kills $(KILLS) $(if $(BROKER_KILLS),--broker-kills $(BROKER_KILLS)) --seed $(SEED) --folder $(FOLDER)
 
 soak: setup ## MINUTES=30 of load with a fault every 5 minutes, then a backlog and a burst: memory flat, nothing lost
