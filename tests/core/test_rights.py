@@ -83,7 +83,7 @@ def test_every_signal_equals_its_slow_version(seed: int) -> None:
     assert differing(seed) == set()
 
 
-SEEDS = (1, 2, 3)
+SEEDS = range(8)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
