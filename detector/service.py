@@ -28,7 +28,7 @@ log = logging.getLogger("detector.service")
 
 POLL = 0.1
 SMALL, PACE = 1000, 0.05
-"""After a batch of fewer events, the next transaction begins so many seconds after the last: what comes meanwhile goes together."""
+"""After a batch of fewer records, the next transaction begins so many seconds after the last: what comes meanwhile goes together."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 SETTLE = 60.0
 FINISH = 10.0
@@ -112,7 +112,7 @@ class Service:
         self._deliver(source, delivery, time.perf_counter() - began)
         self._relieve(source)
         self._lag.look(source, runs, self._plan.batch_limit, self._holdings.tasks)
-        if 0 < delivery.events < min(SMALL, self._plan.batch_limit):
+        if 0 < sum(map(len, runs)) < min(SMALL, self._plan.batch_limit):
             self._wait(PACE - (time.monotonic() - self.tick))
 
     def _apply(self, source: Source) -> None:
