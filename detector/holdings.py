@@ -148,7 +148,11 @@ class Holdings:
             if at is not None and at[0] < first:
                 log.error("records were deleted before they were read", extra={"partition": p, "from": at[0], "to": first, "audit": True})
             self._began[p] = time.monotonic()
-            found = Found(p, at, *bounds[p], self._takeovers.bounds(p), source.topic_id(), starts)
+            try:
+                found = Found(p, at, *bounds[p], self._takeovers.bounds(p), source.topic_id(), starts)
+            except StateError as error:
+                self.refuse(source, p, error)
+                continue
             self._takeovers.begin(p, take_over(found, kept, self._making))
 
     def _hold(self, source: Source, partition: int, task: Task) -> None:

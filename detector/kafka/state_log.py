@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
 
 from detector.core.events import Records
-from detector.errors import BrokerError
+from detector.errors import BrokerError, StateError
 from detector.kafka.clients import broker_error, connect
 from detector.kafka.consumer import ANSWER, READING, close_consumer, require_topic
 from detector.kafka.records import join, read_columns
@@ -44,8 +44,15 @@ class StateLog:
             raise
 
     def bounds(self, partition: int) -> tuple[int, int]:
-        """The first offset there is, and the one behind the last, be its transaction open or not."""
+        """The first offset there is, and the one behind the last, be its transaction open or not. Raises StateError where there is no such
+        partition.
+        """
         place = self._at(partition)
+        if place not in self._places:
+            raise StateError(
+                f"partition {partition}: topic {self._topic!r} has {len(self._places)} partitions only; partitions added to a topic of events "
+                "in use tear each person's history apart"
+            )
         try:
             first = self._client._fetcher.beginning_offsets([place], int(ANSWER * 1000))[place]
             end = self._admin.list_partition_offsets({place: OffsetSpec.LATEST}, timeout_ms=int(ANSWER * 1000))[place].offset

@@ -125,7 +125,7 @@ class FakeProducer:
             def get(_: float) -> Any:
                 return SimpleNamespace(offset=-1 if kind == "place unknown" else len(self.broker.log))
 
-        return SimpleNamespace(get=get)
+        return SimpleNamespace(get=get, is_done=True)
 
     def flush(self, seconds: float) -> None:
         kind = self.broker.fault("slow flush", "cut in flush", "flush never ends")
