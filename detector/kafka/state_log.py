@@ -50,8 +50,8 @@ class StateLog:
         place = self._at(partition)
         if place not in self._places:
             raise StateError(
-                f"partition {partition}: topic {self._topic!r} has {len(self._places)} partitions only; partitions added to a topic of events "
-                "in use tear each person's history apart"
+                f"partition {partition}: topic {self._topic!r} has {len(self._places)} partitions only; partitions added to a topic of "
+                "events in use tear each person's history apart"
             )
         try:
             first = self._client._fetcher.beginning_offsets([place], int(ANSWER * 1000))[place]
