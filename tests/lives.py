@@ -23,7 +23,7 @@ from detector.core.views import EMPLOYEE
 from detector.errors import StateError
 from detector.marks import encode_mark, read_mark
 from detector.restore import Found, Takeovers, take_over
-from detector.tasks import Task
+from detector.tasks import Saved, Task
 
 SMALL = 5 << 10
 """So that a day of this small company is of several blocks, and its state of several chunks."""
@@ -191,6 +191,22 @@ def not_ahead() -> None:
     _, mark = kept.to_commit(kept.backlog.sent)
     task = taken(Found(0, (50, encode_mark(replace(mark, state=-1, seq=0))), 0, END, (0, 0), "", 0), kept=kept)
     assert task.pipeline is not kept.pipeline and task.position == 0
+
+
+def looks_again() -> None:
+    """A snapshot that this process has made and that is not named by what is committed, may not exist: another one is wanted."""
+    kept = taken(Found(0, None, 0, END, (0, 0), "", 0))
+    for _ in kept.process(log()[0], understood):
+        pass
+    waiting = len(kept.backlog)
+    offset, mark = kept.to_commit(kept.backlog.next(1)[1])
+    kept.delivered(offset, mark, None)
+    assert len(kept.backlog) == waiting - 1
+    found = Found(0, (offset, encode_mark(replace(mark, state=-1))), 0, END, (0, 0), "", 0)
+    kept.saved = Saved(7, 1, offset)
+    assert taken(found, kept=kept).saved.offset == -1
+    kept.saved = Saved(mark.snapshot, mark.generation, offset)
+    assert taken(found, kept=kept).saved.offset == offset
 
 
 @cache

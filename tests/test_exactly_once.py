@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lives import NAMES, goes_on, not_ahead, passes_over, survives
+from lives import NAMES, goes_on, looks_again, not_ahead, passes_over, survives
 from mutation import mutate
 
 from detector import checkpoints, delivery, holdings, restore, service, tasks
@@ -22,7 +22,7 @@ def test_whatever_dies_all_is_delivered_once(seed: int) -> None:
 
 
 def test_every_fate_was_met() -> None:
-    fates = sum((survives(seed, poisonous=True)[1] for seed in range(4)), Counter())
+    fates = sum((survives(seed, poisonous=True)[1] for seed in (1, 3)), Counter())
     assert {"doubt before", "doubt after", "death before", "death after", *NAMES, "snapshot", "set aside"} <= fates.keys()
 
 
@@ -67,5 +67,6 @@ def test_a_change_is_noticed(module: ModuleType, old: str, new: str, monkeypatch
         goes_on()
         passes_over()
         not_ahead()
-        for seed in range(4):
+        looks_again()
+        for seed in (3, 8, 4, 1):  # those that end soon first
             survives(seed, poisonous=True)
