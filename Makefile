@@ -59,7 +59,7 @@ pictures: setup ## draw docs/pictures anew from replays of the synthetic compani
 
 lock: ## renew requirements/*.txt from pyproject.toml (needs uv)
 	$(COMPILE) --output-file requirements/service.txt
-	$(COMPILE) --output-file requirements/dev.txt --extra sandbox --group dev
+	$(COMPILE) --output-file requirements/dev.txt --all-extras --group dev
 
 clean: ## remove what was made here: .venv, caches, left-overs of runs (not the jars in ~/.cache/detector)
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist var
