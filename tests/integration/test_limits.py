@@ -8,15 +8,23 @@ from __future__ import annotations
 import itertools
 import json
 import resource
+import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from faults import SMALL, Rigged, finish, finished, laid_out
-from harness import wait
+from harness import PARTITIONS, wait
 from office import Event, Office
 from oracle import all_delivered, assert_delivered_up_to_the_committed_offsets, assert_exact, delivered, home, truth
+
+from detector.config import moment
+from detector.kafka.consumer import Consumer
+from detector.lag import STUCK, Lag
+from detector.metrics import Metrics
 
 pytestmark = pytest.mark.broker
 
@@ -131,25 +139,24 @@ SLOWER = 3.0
 """How much longer an event may take where half of them are one employee's, on a busy machine."""
 
 
-def shifted(office: Office, days: int, whose: str | None) -> Iterator[Event]:
+def shifted(office: Office, days: int, whose: bytes | None) -> Iterator[Event]:
     """The live days again, `days` later; every second event is one of those that `whose` has, at that moment."""
-    own = itertools.cycle(json.loads(value) for key, value in office.live if key == (whose or "").encode())
+    own = itertools.cycle([json.loads(value) for key, value in office.live if key == whose])
     for number, (_, value) in enumerate(office.live):
         said = json.loads(value)
+        later = moment(str(said["time"])) + days * 86_400_000
         if whose is not None and number % 2:
-            said = {**next(own), "time": said["time"]}
-        said["event_id"] = f"{days}-{number}"
-        if isinstance(said["time"], int):
-            said["time"] += days * 86_400_000
+            said = next(own)
+        said = {**said, "time": later, "event_id": f"{days}-{number}"}
         yield said["actor"].encode(), json.dumps(said).encode()
 
 
 def test_E15_one_employee_with_half_of_the_traffic_is_no_trouble(office, broker, tmp_path, unique):
     stand = office.stand(broker, tmp_path, unique)
-    costs = []
+    busiest, costs = Counter(key for key, _ in office.live).most_common(1)[0][0], []
     with Rigged(stand) as service:
         service.until_ready()
-        for whose, rounds in ((None, range(3)), ("e1001", range(3, 6))):
+        for whose, rounds in ((None, range(3)), (busiest, range(3, 6))):
             seconds, events = service.metric("detector_batch_seconds_sum"), service.metric("detector_events_total")
             sent = sum(stand.feed(shifted(office, days, whose)) for days in rounds)
             wait(partial(_has_scored, service, events + sent), 120, "all is scored")
@@ -159,6 +166,47 @@ def test_E15_one_employee_with_half_of_the_traffic_is_no_trouble(office, broker,
         assert service.stop() == 0
     assert_exact(stand, expected)
     assert costs[1] < SLOWER * costs[0], f"an event took {costs[0] * 1e6:.1f} us, and {costs[1] * 1e6:.1f} us with half of them one's"
+
+
+BACKLOG, LIMIT = 60_000, 10_000
+TURN = 6.0
+"""Seconds, by the clock of the test, that a machine with much else to do takes for as many records as come at once."""
+
+
+def test_E15_partitions_that_wait_their_turn_in_a_backlog_worked_off_slowly_are_not_taken_for_forgotten(
+    office, broker, tmp_path, unique, monkeypatch
+):
+    """The client hands out one partition's answer after the other."""
+    stand = office.stand(broker, tmp_path, unique)
+    stand.feed(itertools.islice(itertools.cycle(office.live), BACKLOG))
+    clock = [0.0]
+    monkeypatch.setattr("detector.lag.time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    lag, tasks, read, fewest = Lag(Metrics()), {p: idle_task() for p in range(PARTITIONS)}, 0, LIMIT
+    consumer = Consumer(stand.events, stand.group, stand.settings)
+    try:
+        end = time.monotonic() + 120
+        while read < BACKLOG:
+            assert time.monotonic() < end, f"{read} records of {BACKLOG} were read"
+            runs = consumer.poll(0.1, LIMIT)
+            for p in (p for what, partitions in consumer.changes() if what == "assigned" for p in partitions):
+                consumer.seek(p, 0)
+                consumer.resume([p])
+            for run in runs:
+                tasks[run.partition].position = int(run.offset[-1]) + 1
+            if runs:
+                read, clock[0] = read + sum(map(len, runs)), clock[0] + TURN
+                fewest = min(fewest, sum(map(len, runs)) if read < BACKLOG else LIMIT)
+            lag.look(consumer, runs, LIMIT, tasks)  # type: ignore[arg-type]
+    finally:
+        consumer.close(5.0)
+    assert fewest < LIMIT, "it was handed out to the record: that is not what is hard"
+    assert clock[0] > 2 * STUCK
+
+
+def idle_task() -> SimpleNamespace:
+    """As much of a task as lag looks at."""
+    state = type("State", (), {"__len__": lambda _: 0, "evicted": 0})()
+    return SimpleNamespace(position=0, halted="", pipeline=SimpleNamespace(tracker=SimpleNamespace(state=state)))
 
 
 def _has_scored(service: Rigged, events: float) -> bool:
