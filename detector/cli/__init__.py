@@ -1,8 +1,8 @@
 """The command line: `detector COMMAND`. A file of this package with `add(commands)` is a command, which `run(args) -> int` runs
 (or, for one with verbs, what each verb's parser names as `run`); what it imports at the top must be light.
 
-Results go to stdout, everything else to stderr. Exit codes: 0 ok, 2 usage, 3 configuration or context, 4 model, 5 state, 6 broker, 70 a bug
-in this program, 75 try again, 130 interrupted.
+Results go to stdout, everything else to stderr. Exit codes: 0 ok, 1 the answer is no, 2 usage, 3 configuration or context, 4 model,
+5 state, 6 broker, 70 a bug in this program, 75 try again, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from detector import __version__
 from detector.errors import DetectorError
 
 EPILOG = """\
-exit codes: 0 ok, 2 usage, 3 configuration or context, 4 model, 5 state, 6 broker, 70 a bug, 75 try again, 130 interrupted
+exit codes: 0 ok, 1 the answer is no, 2 usage, 3 configuration or context, 4 model, 5 state, 6 broker, 70 a bug, 75 try again,
+            130 interrupted
 
 examples:
   detector sandbox up --detach       a Kafka of your own

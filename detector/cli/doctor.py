@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.cli.output import as_json, say
-from detector.cli.settings import Commands, command, context_of, kafka_settings, read, setting, topics_of
+from detector.cli.settings import Commands, command, context_of, kafka_settings, read, setting, topics_of, trust_of
 from detector.errors import BrokerError, DetectorError
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _model(config: Config) -> Iterator[str]:
     from detector.core.views import EMPLOYEE
     from detector.registry import load_model
 
-    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names)
+    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names, trust_of(config))
     yield f"{config.models.use} is {model.version}"
 
 

@@ -12,7 +12,10 @@ PACE = 0.2
 
 
 class Progress:
-    """`with Progress("reading") as bar: bar.update(done, total)`, in any unit; it shows share, rate and time left."""
+    """`with Progress("reading") as bar: bar.update(done, total)`, in any unit; it shows share, rate and time left.
+
+    Where nobody knows the total it is 0, and how much is done is shown instead.
+    """
 
     def __init__(self, what: str, unit: str = "", stream: TextIO | None = None) -> None:
         self._what, self._unit, self._stream = what, unit, stream or sys.stderr
@@ -26,7 +29,8 @@ class Progress:
         self._shown, self._there = now, True
         rate = done / (now - self._begun)
         left = f", {_span((total - done) / rate)} left" if rate > 0 and total >= done else ""
-        self._stream.write(f"\r\x1b[K{self._what}: {done / max(total, 1):4.0%}, {_number(rate)}{self._unit}/s{left}")
+        share = f"{done / total:4.0%}" if total else f"{_number(done)}{self._unit}"
+        self._stream.write(f"\r\x1b[K{self._what}: {share}, {_number(rate)}{self._unit}/s{left}")
         self._stream.flush()
 
     def __enter__(self) -> Progress:

@@ -9,27 +9,33 @@ from collections import Counter
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from detector.cli.history import add_sources, events_of, note_refused
 from detector.cli.output import note
-from detector.cli.settings import Commands, command, context_of, limits_of, moment, read, setting
-from detector.cli.train import decoded, note_refused
+from detector.cli.settings import Commands, command, context_of, moment, read, setting, trust_of
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from detector.config import Config
+    from detector.core.model import Model
     from detector.replay import Replayed
 
 EXAMPLES = """\
   detector replay --events history.ndjson.zst new.ndjson --from 2026-03-01T00:00:00Z --context ctx --models models --alerts alerts.ndjson
   detector replay --events events.ndjson --context ctx --models models --budget 10 --alerts a.ndjson --scores scores.csv"""
 
+CHANGES = "play the changes of the model that a service told of: its log, or NDJSON of view, partition, offset, version; no refresh"
 REFRESH = "nightly: at each day's turn what is usual is learned anew, from the days before (default); none: the model stays as it is"
 
 
 def add(commands: Commands) -> None:
     p = command(commands, "replay", "play recorded events through the pipeline that `serve` runs, without Kafka", EXAMPLES)
-    p.add_argument("--events", nargs="+", type=Path, required=True, metavar="FILE", help="NDJSON, .gz or .zst; several are one log")
+    add_sources(p)
     p.add_argument("--from", type=moment, default=0, dest="since", metavar="TIME", help="alerts and scores start here; all build state")
     p.add_argument("--partitions", type=int, default=1, metavar="N", help="of the topic that the files stand for (default 1)")
     p.add_argument("--refresh", choices=["nightly", "none"], default="nightly", help=REFRESH)
+    p.add_argument("--changes", type=Path, metavar="FILE", help=CHANGES)
     p.add_argument("--alerts", type=Path, required=True, metavar="FILE", help="NDJSON of alerts")
     p.add_argument("--notables", type=Path, metavar="FILE", help="NDJSON of near misses")
     p.add_argument("--scores", type=Path, metavar="FILE", help="CSV with a row an event")
@@ -43,14 +49,14 @@ def run(args: argparse.Namespace) -> int:
     from detector.core.pipeline import Pipeline, Policy
     from detector.core.views import EMPLOYEE
     from detector.files import whole_file
-    from detector.registry import load_model
     from detector.replay import replay
 
     if args.partitions < 1:
         raise ConfigError("--partitions: a topic has at least one")
     config = read(args).config
     context = context_of(config)
-    model = load_model(Path(config.models.registry), config.models.use, EMPLOYEE.name, EMPLOYEE.names)
+    load = _loading(config)
+    model = load(config.models.use)
     policy = Policy(config.detection.budget, args.since, round(config.input.max_age * 1000))
     refused: Counter[str] = Counter()
     events = alerts = 0
@@ -59,11 +65,12 @@ def run(args: argparse.Namespace) -> int:
         near = stack.enter_context(whole_file(args.notables)) if args.notables else None
         table = _Scores(stack.enter_context(args.scores.open("w", newline="")), args.since) if args.scores else None
         played = replay(
-            decoded(args.events, limits_of(config), "replaying", refused),
+            events_of(args, config, "replaying", refused),
             lambda: Pipeline(EMPLOYEE, model, context, policy, config.detection.max_keys),
             config.topics.events,
             args.partitions,
-            nightly=args.refresh == "nightly",
+            nightly=args.refresh == "nightly" and args.changes is None,
+            changes=_changes(args.changes, load) if args.changes else {},
         )
         for part in played:
             events += len(part.batch)
@@ -76,6 +83,25 @@ def run(args: argparse.Namespace) -> int:
     note(f"{events:,} events, {alerts:,} alerts in {args.alerts}")
     note_refused(refused)
     return 0
+
+
+def _loading(config: Config) -> Callable[[str], Model]:
+    from detector.core.views import EMPLOYEE
+    from detector.registry import load_model
+
+    registry, trust = Path(config.models.registry), trust_of(config)
+    return lambda which: load_model(registry, which, EMPLOYEE.name, EMPLOYEE.names, trust)
+
+
+def _changes(path: Path, load: Callable[[str], Model]) -> dict[int, list[tuple[int, Model]]]:
+    """By partition. Raises ConfigError for a file that tells of none, ModelError for a version that is not there."""
+    from detector.changes import read_changes
+
+    models: dict[str, Model] = {}
+    return {
+        partition: [(offset, models.setdefault(version, models.get(version) or load(version))) for offset, version in some]
+        for partition, some in read_changes(path, "employee").items()
+    }
 
 
 class _Scores:

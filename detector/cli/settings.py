@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from detector.core.context import Context
     from detector.core.formats.native import Limits
     from detector.kafka.topics import Topic
+    from detector.registry import Trust
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -94,6 +95,14 @@ def context_of(config: Config) -> Context:
         raise ConfigError(f"{config.context.protected_key_file}: holds no key in hex; make one with `openssl rand -hex 32`") from error
 
 
+def trust_of(config: Config) -> Trust:
+    """Whose signatures of models count, and whether one must be there. Raises ConfigError."""
+    from detector.registry import Trust, read_public_keys
+
+    keys = read_public_keys(Path(config.models.public_key)) if config.models.public_key else ()
+    return Trust(keys, config.models.require_signed)
+
+
 def limits_of(config: Config) -> Limits:
     """What is taken for an event."""
     from detector.core.formats.native import Limits
@@ -101,12 +110,13 @@ def limits_of(config: Config) -> Limits:
     return Limits(config.input.max_event_bytes, round(config.input.max_future * 1000))
 
 
-def topics_of(config: Config) -> list[Topic]:
-    """The topics that the service uses, as they must be."""
+def topics_of(config: Config, verdicts: bool = False) -> list[Topic]:
+    """The topics that the service uses, as they must be; and with `verdicts` the one of those, which people write."""
     from detector.kafka.topics import design
 
     names = {
         "access-events": config.topics.events, "alerts": config.topics.alerts, "notables": config.topics.notables,
         "daily": config.topics.daily, "state-employee": config.topics.state, "dead-letters": config.topics.dead_letters,
     }  # fmt: skip
+    names |= {"verdicts": config.topics.verdicts} if verdicts else {}
     return design(names, config.topics.partitions, config.topics.replication)

@@ -26,17 +26,17 @@ def create(args: argparse.Namespace) -> int:
     from detector.kafka import topics
 
     config = read(args).config
-    made = topics.create(kafka_settings(config), topics_of(config))
-    for topic in topics_of(config):
+    made = topics.create(kafka_settings(config), topics_of(config, verdicts=True))
+    for topic in topics_of(config, verdicts=True):
         say(f"{topic.name}: {'made' if topic.name in made else 'was there'}")
-    return _judge(topics.check(kafka_settings(config), topics_of(config)))
+    return _judge(topics.check(kafka_settings(config), topics_of(config, verdicts=True)))
 
 
 def check(args: argparse.Namespace) -> int:
     from detector.kafka import topics
 
     config = read(args).config
-    code = _judge(topics.check(kafka_settings(config), topics_of(config)))
+    code = _judge(topics.check(kafka_settings(config), topics_of(config, verdicts=True)))
     say("the topics are as they must be")
     return code
 

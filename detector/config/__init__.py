@@ -130,6 +130,8 @@ def _agree(config: Config, origins: Mapping[str, str]) -> None:
     names = {name: getattr(config.topics, name) for name in ("events", "alerts", "notables", "daily", "dead_letters")}
     if len(set(names.values())) < len(names):
         problems.append(f"{origins['topics.events']}: topics: {', '.join(names)} must be different topics")
+    if config.models.require_signed and not config.models.public_key:
+        problems.append(f"{origins['models.require_signed']}: models.require_signed: name the key that counts in models.public_key")
     for name in (server for server in config.kafka.bootstrap_servers if not server.rpartition(":")[2].isdigit()):
         problems.append(f"{origins['kafka.bootstrap_servers']}: kafka.bootstrap_servers: '{name}' is not HOST:PORT")
     if problems:

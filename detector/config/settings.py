@@ -40,6 +40,7 @@ class Topics(Struct, frozen=True):
     daily: Annotated[str, about("Daily records out, from which the model is refreshed.", min_length=1)] = "daily"
     state: Annotated[str, about("What partitions' state is restored from. Compacted, and nobody else's.", min_length=1)] = "state-employee"
     dead_letters: Annotated[str, about("Records that were refused, with reason and original bytes.", min_length=1)] = "dead-letters"
+    verdicts: Annotated[str, about("What investigators found out about alerts; the service does not use it.", min_length=1)] = "verdicts"
     partitions: Annotated[int, about("Partitions of each topic when it is made; the most processes that can share the work.", ge=1)] = 4
     replication: Annotated[int, about("Copies of each topic when it is made: 3 in production; -1: as the broker is set.", ge=-1)] = -1
 
@@ -96,6 +97,23 @@ class Models(Struct, frozen=True):
 
     registry: Annotated[str, about("Folder of the registry, as `detector train --out` writes it.", min_length=1)] = "models"
     use: Annotated[str, about("Alias or version to run.", min_length=1)] = "champion"
+    require_signed: Annotated[bool, about("Refuse models that are not signed with a key of public_key.")] = False
+    public_key: Annotated[
+        str, about("PEM file with the Ed25519 public keys whose signatures of models count; empty: signatures are not looked at.")
+    ] = ""
+
+
+class Gate(Struct, frozen=True):
+    """What `detector models compare --gate` lets pass. Two standard deviations of what chance makes of a count are granted on top."""
+
+    rate: Annotated[float, about("Alerts at most: so many times the first model's, or the budget's, whichever is more.", gt=0)] = 2.0
+    lost: Annotated[
+        float, about("Share of the employees alerted by the first model who may be no near miss even by the second.", ge=0, le=1)
+    ] = 0.1
+    team: Annotated[
+        float, about("Share of a team's employees who may be alerted anew; fewer than five may, and twice the company's share.", ge=0, le=1)
+    ] = 0.2
+    correlation: Annotated[float, about("Least rank correlation between the two models' scores of employee-days.", ge=-1, le=1)] = 0.5
 
 
 class Knowledge(Struct, frozen=True):
@@ -133,6 +151,7 @@ class Service(Struct, frozen=True):
     watchdog: Annotated[float, about("Seconds without progress after which the process dumps its stacks and exits with 70.", ge=10)] = 120.0
     snapshot_interval: Annotated[float, about("Seconds between two snapshots of a partition's state, at least.", ge=1)] = 60.0
     rebuild: Annotated[bool, about("Believe the committed offsets, not the state topic: state is built anew from the events.")] = False
+    shadow: Annotated[bool, about("Score with the challenger, in a group of its own: metrics only, nothing is written.")] = False
     ready_lag: Annotated[float, about("Seconds behind the newest event up to which the service calls itself ready.", gt=0)] = 60.0
 
 
@@ -146,6 +165,7 @@ class Config(Struct, frozen=True):
     detection: Detection = Detection()
     alerts: Alerts = Alerts()
     models: Models = Models()
+    gate: Gate = Gate()
     context: Knowledge = Knowledge()
     resources: Resources = Resources()
     metrics: Metrics = Metrics()

@@ -9,26 +9,26 @@ that nobody has seen yet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.core.daily import Daily, latest, stacked
+from detector.core import levels
+from detector.core.daily import Daily, stacked, voters_of
+from detector.core.levels import COMPANY, COMPANY_DAYS, START_SPREAD, Ordinary
+from detector.core.lookups import distinct
 
 Floats = NDArray[np.float64]
 Hashes = NDArray[Any]
 
-COMPANY = np.uint64(0)
 MAX_PAIRS, MAX_STEPS, MAX_PURPOSES = 2048, 4096, 64
 HOURS = 48  # hour of the day, twice: on working days and on others
-COMPANY_DAYS = 10.0  # the company's member-days that a team's own usual is blended with
-CLIP = 4.0  # standard deviations beyond which a day no longer moves a team's usual
-START_SPREAD = 0.3
-BUSY_DAYS, LEAST_BUSY_DAYS, BUSY_BEYOND, TRIMMED, MOST_BUSY = 2, 3, 2.0, 0.2, 1.5
-NORMAL = 1.4826  # standard deviations of a normal distribution in its median deviation
+MOST, LOG_MOST = 1e9, 100.0  # no count comes near, nor its logarithm
+ONCE = ("pair", "pair_share", "step", "step_share", "hour_share")
+"""Columns of daily records that count in an employee's latest record alone."""
 LEAST_PURPOSES = 10  # observations from which on a team's purposes are described by themselves
 REVOKED_HALF_LIFE = 4.0  # days
 
@@ -110,51 +110,59 @@ class Baselines:
             a = arrays[name]
             if a.dtype != np.float64 or a.shape != shape or not np.isfinite(a).all():
                 raise ValueError(f"{name}: expected finite float64 of shape {shape}, found {a.dtype} of {a.shape}")
-            if name in ("pair_company", "pair_team", "step_company", "step_team", "hour_team", "spread") and not (a > 0).all():
-                raise ValueError(f"{name}: must be positive")
-            if name == "busy" and (a < 0).any():
-                raise ValueError("busy: must not be negative")
+            _check_range(name, a)
         if (made.repeat[:, 1] < 0).any() or (made.purpose[:, :, 1::2] < 0).any():
             raise ValueError("repeat, purpose: a variance is not negative")
         return made
 
 
-def learn(days: Sequence[Daily], accumulators: int) -> Baselines:
+def _check_range(name: str, a: Floats) -> None:
+    if name in ("pair_company", "pair_team", "step_company", "step_team", "hour_team", "spread") and not (a > 0).all():
+        raise ValueError(f"{name}: must be positive")
+    if name == "busy" and (a < 0).any():
+        raise ValueError("busy: must not be negative")
+    if (np.abs(a) > (LOG_MOST if name in ("mean", "spread", "busy", "purpose") else MOST)).any():
+        raise ValueError(f"{name}: is beyond any count, or its logarithm")
+
+
+def learn(
+    days: Sequence[Daily], accumulators: int, voters: Daily | None = None, ordinary: MutableMapping[int, Ordinary] | None = None
+) -> Baselines:
     """Baselines from daily records, oldest day first. Each member has one vote in profiles, however busy: the latest record's.
 
-    Needs of each day the columns that the families of signals give (their `daily`); see `View.daily`.
+    Needs of each day the columns that the families of signals give (their `daily`; see `View.daily`); of those in ONCE only in `voters`,
+    each employee's latest record, if they are given. `ordinary` remembers, for whoever learns again the next day, what was found of days.
     """
     if not sum(map(len, days)):
         return Baselines.blank(accumulators)
     team_key = np.concatenate([d.team for d in days])
-    teams = np.concatenate([[COMPANY], np.setdiff1d(team_key, [COMPANY])])
-    team = np.searchsorted(teams, team_key)
-    last = latest(days)
-    pairs, pair_company, pair_team = _profiles(days, "pair", last, team, len(teams), MAX_PAIRS)
-    steps, step_company, step_team = _profiles(days, "step", last, team, len(teams), MAX_STEPS)
-    levels = stacked(days, "level").astype(np.float64)
-    mean, spread = _levels(levels, team, len(teams))
-    busy = _busy(levels, team, np.concatenate([np.full(len(d), d.day) for d in days]), len(teams))
-    purposes, purpose = _purposes(days, team, len(teams))
+    teams = np.append(COMPANY, (found := distinct(team_key)[0])[found != COMPANY])
+    team = np.split(np.searchsorted(teams, team_key), np.cumsum([len(d) for d in days])[:-1])
+    voters = voters_of(days) if voters is None else voters
+    voter_team = np.searchsorted(teams, voters.team)
+    pairs, pair_company, pair_team = _profiles(voters, "pair", voter_team, len(teams), MAX_PAIRS)
+    steps, step_company, step_team = _profiles(voters, "step", voter_team, len(teams), MAX_STEPS)
+    known = {} if ordinary is None else ordinary
+    each = [known[d.day] if d.day in known else known.setdefault(d.day, Ordinary.of(d)) for d in days]
+    mean, spread = levels.usual(days, team, len(teams))
+    purposes, purpose = _purposes(days, np.concatenate(team), len(teams))
     return Baselines(
-        teams, pairs, pair_company, pair_team, steps, step_company, step_team,
-        _hours(stacked(days, "hour_share")[last].astype(np.float64), team[last], len(teams)), mean, spread, busy,
-        _repeat(stacked(days, "repeat").astype(np.float64), team, len(teams)), purposes, purpose, *_revoked(days, team_key),
+        teams, pairs, pair_company, pair_team, steps, step_company, step_team, _hours(voters.column("hour_share"), voter_team, len(teams)),
+        mean, spread, levels.busy(each, teams), _repeat(stacked(days, "repeat"), np.concatenate(team), len(teams)),
+        purposes, purpose, *_revoked(days, team_key),
     )  # fmt: skip
 
 
-def _profiles(
-    days: Sequence[Daily], name: str, last: NDArray[np.int64], team: NDArray[np.int64], teams: int, most: int
-) -> tuple[NDArray[np.uint32], Floats, Floats]:
+def _profiles(voters: Daily, name: str, team: NDArray[np.int64], teams: int, most: int) -> tuple[NDArray[np.uint32], Floats, Floats]:
     """Vocabulary, the company's shares and each team's, from the members' normalised profiles."""
-    keys, shares = stacked(days, name)[last], stacked(days, f"{name}_share")[last].astype(np.float64)
-    words, which = np.unique(keys, return_inverse=True)
-    totals = np.bincount(which.ravel(), shares.ravel(), len(words))
+    keys, shares = voters.column(name), voters.column(f"{name}_share")
+    words, which = distinct(keys.ravel())
+    totals = np.bincount(which, shares.ravel(), len(words))
     chosen = np.sort(np.argsort(-totals, kind="stable")[: min(most, int((totals > 0).sum()))])  # without that of unused places, 0
     row = np.full(len(words), len(chosen), np.int64)
     row[chosen] = np.arange(len(chosen))
-    votes = np.zeros((teams, len(chosen) + 1))
-    np.add.at(votes, (np.repeat(team[last], keys.shape[1]), row[which.ravel()]), shares.ravel())
+    places = np.repeat(team, keys.shape[1]) * (len(chosen) + 1) + row[which]
+    votes = np.bincount(places, shares.ravel(), teams * (len(chosen) + 1)).reshape(teams, len(chosen) + 1)
     company = votes.sum(0) + 0.02
     company /= company.sum()
     by_team = (votes + company) / (votes.sum(1, keepdims=True) + 1.0)
@@ -162,55 +170,14 @@ def _profiles(
     return words[chosen].astype(np.uint32), company, by_team
 
 
-def _hours(shares: Floats, team: NDArray[np.int64], teams: int) -> Floats:
+def _hours(shares: NDArray[np.float32], team: NDArray[np.int64], teams: int) -> Floats:
     votes = np.zeros((teams, HOURS))
-    np.add.at(votes, team, shares)
+    np.add.at(votes, team, shares.astype(np.float64))
     company = 0.9 * votes.sum(0) / max(votes.sum(), 1e-9) + 0.1 / HOURS
     company /= company.sum()
     out = (votes + 2.0 * company) / (votes.sum(1, keepdims=True) + 2.0)
     out[0] = company
     return np.asarray(out)
-
-
-def _levels(levels: Floats, team: NDArray[np.int64], teams: int) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of the members' day maxima, each clipped so that a rare extreme day does not become usual."""
-    clipped = np.minimum(levels, levels.mean(0) + CLIP * np.maximum(levels.std(0), START_SPREAD))
-    mean, var = clipped.mean(0), clipped.var(0)
-    n = np.bincount(team, minlength=teams)[:, None]
-    sums, squares = np.zeros((teams, levels.shape[1])), np.zeros((teams, levels.shape[1]))
-    np.add.at(sums, team, clipped)
-    np.add.at(squares, team, clipped**2)
-    m = (sums + COMPANY_DAYS * mean) / (n + COMPANY_DAYS)
-    v = (squares + COMPANY_DAYS * (var + mean**2)) / (n + COMPANY_DAYS) - m**2
-    m[0], v[0] = mean, var
-    return m, np.sqrt(np.maximum(v, 0)) + 0.02
-
-
-def _busy(levels: Floats, team: NDArray[np.int64], day: NDArray[np.int64], teams: int) -> Floats:
-    """How far the team's last ordinary days lie above what its days before were like and how they varied.
-
-    A day is the mean of its members without the highest fifth, for one person is no busy team. What is usual is a median, and how it varies
-    the median deviation from it, for the busy days themselves are soon among those before.
-    """
-    out = np.zeros((teams, levels.shape[1]))
-    for g in range(teams):
-        mine = team == g if g else np.ones(len(team), np.bool_)
-        days, members = np.unique(day[mine], return_counts=True)
-        ordinary = days[2 * members >= np.median(members)] if len(days) else days  # a weekend says little of a week
-        if len(ordinary) < BUSY_DAYS + LEAST_BUSY_DAYS:
-            continue
-        each = np.array([_trimmed(levels[mine & (day == d)]) for d in ordinary])
-        before, now = each[:-BUSY_DAYS], each[-BUSY_DAYS:].mean(0)
-        usual = np.median(before, axis=0)
-        spread = NORMAL * np.median(np.abs(before - usual), axis=0)
-        out[g] = np.clip(now - usual - BUSY_BEYOND * spread, 0.0, MOST_BUSY)
-    return out
-
-
-def _trimmed(levels: Floats) -> Floats:
-    """Mean of each column without its highest fifth."""
-    kept = len(levels) - int(TRIMMED * len(levels))
-    return np.asarray(np.sort(levels, axis=0)[:kept].mean(0))
 
 
 Usual = float | Floats
@@ -223,11 +190,10 @@ def _moments(n: Floats, total: Floats, squares: Floats, prior_mean: Usual, prior
     return mean, np.maximum(var, 0.0)
 
 
-def _repeat(sums: Floats, team: NDArray[np.int64], teams: int) -> Floats:
+def _repeat(sums: NDArray[np.float32], team: NDArray[np.int64], teams: int) -> Floats:
     """From (count, sum, sum of squares) of each record."""
-    by_team = np.zeros((teams, 3))
-    np.add.at(by_team, team, sums)
-    by_team[0] = sums.sum(0)
+    by_team = np.stack([np.bincount(team, column, teams) for column in sums.T], axis=1)
+    by_team[0] = by_team.sum(0)
     n, total, squares = by_team.T
     all_mean, all_var = _moments(n[:1], total[:1], squares[:1], 0.0, 1.0, 1.0)
     mean, var = _moments(n, total, squares, all_mean, all_var, COMPANY_DAYS)
@@ -238,18 +204,17 @@ def _purposes(days: Sequence[Daily], team: NDArray[np.int64], teams: int) -> tup
     """Of the purposes that were used on the days: how many people each reached, and how old it was, by team and kind."""
     kind, reach, age = (stacked(days, name) for name in ("purpose_kind", "purpose_reach", "purpose_age"))
     used = kind != 0
-    kinds, which = np.unique(kind[used], return_inverse=True)
+    kinds, which = distinct(kind[used])
     chosen = np.sort(np.argsort(-np.bincount(which, minlength=len(kinds)), kind="stable")[:MAX_PURPOSES])
     row = np.full(len(kinds), -1, np.int64)
     row[chosen] = np.arange(len(chosen))
     whose = np.repeat(team, kind.shape[1]).reshape(kind.shape)[used]
     known = row[which] >= 0
-    at = (whose[known], row[which][known])
+    at = whose[known] * len(chosen) + row[which][known]
     out = np.zeros((teams, len(chosen), 4))
     for column, values in ((0, reach[used]), (2, age[used])):
-        x, sums = values[known].astype(np.float64), np.zeros((3, teams, len(chosen)))
-        for power in range(3):
-            np.add.at(sums[power], at, x**power)
+        x = values[known].astype(np.float64)
+        sums = np.stack([np.bincount(at, x**power, teams * len(chosen)).reshape(teams, len(chosen)) for power in range(3)])
         sums[:, 0] = sums.sum(1)
         by_kind = _moments(sums[0, 0], sums[1, 0], sums[2, 0], 0.0, 1.0, 1.0)
         mean, var = _moments(sums[0], sums[1], sums[2], by_kind[0], by_kind[1], float(LEAST_PURPOSES))

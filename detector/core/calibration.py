@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from detector.core.estimators.tails import TOP, Tails
 
 
-def day_maxima(
-    keys: NDArray[np.int64], days: NDArray[np.int64], values: NDArray[Any]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+def day_maxima(keys: NDArray[Any], days: NDArray[np.int64], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[Any]]:
     """The largest of each column of (n, D) values on each (key, day): keys (m,), days (m,), maxima (m, D), sorted by key and day."""
     order = np.lexsort((days, keys))
     k, d, v = keys[order], days[order], values[order]

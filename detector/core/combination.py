@@ -46,7 +46,7 @@ class Wiring:
     """Which columns belong to which hypothesis. H hypotheses with at most M signals each; -1 pads."""
 
     weight: NDArray[np.float64]
-    """(H,)"""
+    """(H,) the hypotheses' own, times what the model multiplies them with."""
     tail: NDArray[np.int64]
     """(H, M) the signal's column in the matrix of rarities."""
     feature: NDArray[np.int64]
@@ -57,7 +57,7 @@ class Wiring:
     """Which hypothesis' signals are ranked by what its estimator credits them with; -1 none."""
 
     @staticmethod
-    def of(hypotheses: Sequence[Hypothesis], signals: Sequence[str], names: Sequence[str]) -> Wiring:
+    def of(hypotheses: Sequence[Hypothesis], signals: Sequence[str], names: Sequence[str], factors: NDArray[Any] | float = 1.0) -> Wiring:
         most = max(len(h.signals) for h in hypotheses)
         tail, feature = np.full((2, len(hypotheses), most), -1, np.int64)
         for d, h in enumerate(hypotheses):
@@ -66,7 +66,7 @@ class Wiring:
         at = {name: j for j, name in enumerate(names)}
         shown = [at.get(name.rsplit(".", 1)[0] + ".level", j) for name, j in at.items()]
         credited = next((d for d, h in enumerate(hypotheses) if h.join == "forest"), -1)
-        return Wiring(np.array([h.weight for h in hypotheses]), tail, feature, np.array(shown, np.int64), credited)
+        return Wiring(np.array([h.weight for h in hypotheses]) * factors, tail, feature, np.array(shown, np.int64), credited)
 
 
 class Said(NamedTuple):

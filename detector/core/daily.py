@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.core.lookups import distinct
+
 WINDOW = 28
 """Days that a refresh looks back."""
 
@@ -36,6 +38,10 @@ class Daily:
     def column(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
+    def take(self, rows: NDArray[np.int64]) -> Daily:
+        """Some of the records, in the given order."""
+        return Daily(self.day, self.key[rows], self.team[rows], {name: a[rows] for name, a in self.columns.items()})
+
 
 def recent(days: Sequence[Daily]) -> list[Daily]:
     """The last WINDOW days, those without records left out: one for each, in order, its rows by key.
@@ -47,22 +53,22 @@ def recent(days: Sequence[Daily]) -> list[Daily]:
     for d in days:
         if d.day > last - WINDOW and len(d):
             blocks.setdefault(d.day, []).append(d)
-    return [_merged(blocks[day]) for day in sorted(blocks)]
+    return [merged(blocks[day]) for day in sorted(blocks)]
 
 
-def _merged(blocks: Sequence[Daily]) -> Daily:
+def merged(blocks: Sequence[Daily]) -> Daily:
     """Records of one day as one, by key; it may be the block itself."""
     whole = blocks[0] if len(blocks) == 1 else joined(blocks)
     if (whole.key[1:] > whole.key[:-1]).all():
         return whole
     order = np.argsort(whole.key, kind="stable")
-    return Daily(whole.day, whole.key[order], whole.team[order], {name: a[order] for name, a in whole.columns.items()})
+    return whole.take(order)
 
 
 def joined(blocks: Sequence[Daily]) -> Daily:
     """Records of one day as one, block after block; `blocks` must not be empty."""
     columns = {name: stacked(blocks, name) for name in blocks[0].columns}
-    return Daily(blocks[0].day, np.concatenate([d.key for d in blocks]), np.concatenate([d.team for d in blocks]), columns)
+    return Daily(blocks[-1].day, np.concatenate([d.key for d in blocks]), np.concatenate([d.team for d in blocks]), columns)
 
 
 def stacked(days: Sequence[Daily], name: str) -> NDArray[Any]:
@@ -72,6 +78,14 @@ def stacked(days: Sequence[Daily], name: str) -> NDArray[Any]:
 
 def latest(days: Sequence[Daily]) -> NDArray[np.int64]:
     """Rows, of the days stacked in order, that are their employee's last."""
-    keys = np.concatenate([d.key for d in days])[::-1]
-    _, first = np.unique(keys, return_index=True)
-    return np.sort(len(keys) - 1 - first)
+    keys = np.concatenate([d.key for d in days])
+    who, which = distinct(keys)
+    last = np.zeros(len(who), np.int64)
+    last[which] = np.arange(len(keys))  # of several values for one place, the last
+    return np.sort(last)
+
+
+def voters_of(days: Sequence[Daily]) -> Daily:
+    """Each employee's last record, in order of day; `day` is the last of all. `days` must not be empty."""
+    last, ends = latest(days), np.cumsum([len(d) for d in days])
+    return joined([d.take(last[(last >= end - len(d)) & (last < end)] - (end - len(d))) for d, end in zip(days, ends, strict=True)])

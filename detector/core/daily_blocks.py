@@ -211,7 +211,8 @@ def collect(values: Iterable[bytes], view: str, topic: str) -> tuple[list[Daily]
                 held.clear()
             held[block.chunk] = block
     days, missing = [], []
-    for (day, partition), held in sorted(found.items()):
+    for day, partition in sorted(found):
+        held = found.pop((day, partition))  # a day's bytes are given up when its records are there
         blocks = [held[chunk] for chunk in sorted(held)]
         if len(blocks) < blocks[0].chunks:
             missing.append(f"day {day} of partition {partition}: {len(blocks)} of {blocks[0].chunks} blocks are there")

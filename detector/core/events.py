@@ -53,6 +53,26 @@ class Records:
         offset = first + np.arange(n, dtype=np.int64)
         return Records(topic, partition, b"".join(values), offset, np.zeros(n, np.int64), None, value, nothing, np.zeros(n, np.bool_))
 
+    @staticmethod
+    def joined(items: Sequence[Records]) -> Records:
+        """Several (at least one) as one, in this order, under the first one's topic and partition."""
+        first = items[0]
+        if len(items) == 1:
+            return first
+        base = np.cumsum([0, *(len(item.data) for item in items)])[:-1]
+        shift = np.repeat(base, [len(item) for item in items])[:, None]
+
+        def positions(name: str) -> Ints:
+            found: Ints = np.concatenate([getattr(item, name) for item in items])
+            return np.where(found[:, 1:] >= 0, found + shift, found)
+
+        return Records(
+            first.topic, first.partition, b"".join(item.data for item in items),
+            np.concatenate([item.offset for item in items]), np.concatenate([item.timestamp for item in items]),
+            None if first.key is None else positions("key"), positions("value"), positions("headers"),
+            np.concatenate([item.broken for item in items]),
+        )  # fmt: skip
+
     def __len__(self) -> int:
         return len(self.offset)
 

@@ -63,6 +63,15 @@ class Memo:
         return np.asarray(self._answers[at])
 
 
+def distinct(hashes: NDArray[Any]) -> tuple[NDArray[Any], Ints]:
+    """The distinct ones of (n,) unsigned numbers, ascending, and the index in them of each: np.unique, without sorting all of them."""
+    found, codes = _coded(hashes.astype(np.uint64, copy=False))
+    order = np.argsort(found)
+    rank = np.empty(len(found), np.int64)
+    rank[order] = np.arange(len(found))
+    return found[order].astype(hashes.dtype), rank[codes]
+
+
 def _first_rows(hashes: Hashes, rows: Ints) -> Ints:
     """Of these rows the first with each hash."""
     return rows[np.unique(hashes[rows], return_index=True)[1]]
@@ -115,3 +124,40 @@ def _find(keys: Hashes, rows: Ints, hashes: Hashes) -> Ints:
             at = (at + np.uint64(1)) & last
         out[i] = rows[at]  # -1 where the key is 0
     return out
+
+
+@nb.njit(cache=True)
+def _coded(hashes: Hashes) -> tuple[Hashes, Ints]:
+    """The distinct ones in order of first use, and the index in them of each. The table is grown where it is half full."""
+    table, found, codes = np.full(1024, -1, np.int64), np.empty(512, np.uint64), np.empty(len(hashes), np.int64)
+    count = 0
+    for i in range(len(hashes)):
+        last = np.uint64(len(table) - 1)
+        at = _mixed(hashes[i]) & last
+        while table[at] >= 0 and found[table[at]] != hashes[i]:
+            at = (at + np.uint64(1)) & last
+        if table[at] < 0:
+            if count == len(found):
+                table, found = _grown(found)
+                last = np.uint64(len(table) - 1)
+                at = _mixed(hashes[i]) & last
+                while table[at] >= 0:
+                    at = (at + np.uint64(1)) & last
+            found[count], table[at] = hashes[i], count
+            count += 1
+        codes[i] = table[at]
+    return found[:count], codes
+
+
+@nb.njit(cache=True)
+def _grown(found: Hashes) -> tuple[Ints, Hashes]:
+    """Table and list with twice the room."""
+    table, more = np.full(4 * len(found), -1, np.int64), np.empty(2 * len(found), np.uint64)
+    last = np.uint64(len(table) - 1)
+    for row in range(len(found)):
+        more[row] = found[row]
+        at = _mixed(found[row]) & last
+        while table[at] >= 0:
+            at = (at + np.uint64(1)) & last
+        table[at] = row
+    return table, more

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from detector.core import hypotheses as catalogue
 from detector.core.baselines import Baselines
 from detector.core.combination import Said, Wiring
+from detector.core.drift import Reference
+from detector.core.drift import names as drift_columns
 from detector.core.estimators import path_attribution
 from detector.core.estimators.isolation_forest import PackedForest
 from detector.core.estimators.tails import Tails
@@ -32,6 +34,8 @@ CREDITED = 2.0
 """From this rarity on, the general hypothesis says which signals it is due to by path attribution."""
 GOLDEN = 32
 """How many golden vectors a model carries."""
+LEAST_WEIGHT, MOST_WEIGHT = 0.5, 2.0
+"""Bounds of what a hypothesis' weight is multiplied with: none is ever switched off, none decides alone."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class Model:
     """One: S -> rarity."""
     golden: Matrix
     """(GOLDEN, F) feature rows whose rarities are stored with the model."""
+    reference: Reference
+    """How day maxima were distributed in the full training, for drift: columns as `drift.names` has them."""
+    weights: NDArray[np.float64]
+    """(H,) what each hypothesis' own weight is multiplied with: 1, but where verdicts say otherwise (see reweighting)."""
     version: str = ""
     sha256: str = ""
 
@@ -60,7 +68,7 @@ class Model:
 
     @cached_property
     def wiring(self) -> Wiring:
-        return Wiring.of(self.hypotheses, self.signals, self.names)
+        return Wiring.of(self.hypotheses, self.signals, self.names, self.weights)
 
     @cached_property
     def _columns(self) -> NDArray[np.int64]:
@@ -105,7 +113,8 @@ class Model:
         parts = {
             "baselines": self.baselines.to_arrays(), "signal": self.signal_tails.to_arrays(), "forest": self.forest.to_arrays(),
             "joined": self.joined_tails.to_arrays(), "total": self.total_tails.to_arrays(),
-            "golden": {"features": self.golden, "rarity": self.rarities(self.golden).rarity},
+            "golden": {"features": self.golden, "rarity": self.rarities(self.golden).rarity}, "drift": self.reference.to_arrays(),
+            "weights": {"factor": self.weights},
         }  # fmt: skip
         arrays = {f"{self.view}.{part}.{name}": array for part, some in parts.items() for name, array in some.items()}
         said = {"schema": schema_hash(self.names), "hypotheses": [h.name for h in self.hypotheses], "signals": list(self.signals)}
@@ -119,7 +128,8 @@ class Model:
                 f"model's {view} view was trained on other features than this version computes: train a new one with `detector train`"
             )
         try:
-            return _checked(view, names, arrays, said)
+            with np.errstate(all="ignore"):  # made-up numbers overflow; what then scores otherwise is refused
+                return _checked(view, names, arrays, said)
         except (KeyError, ValueError, IndexError, TypeError) as problem:
             raise ModelError(f"model's {view} view is damaged: {problem}; promote another version or train a new one") from problem
 
@@ -131,15 +141,21 @@ def _checked(view: str, names: tuple[str, ...], arrays: Mapping[str, NDArray[Any
 
     on = tuple(catalogue.find(name) for name in said["hypotheses"])
     signals, golden = signals_of(on), part("golden")
+    if not on or len(set(on)) != len(on) or list(signals) != said["signals"]:
+        raise ValueError("hypotheses, signals: expected those of this version, each once")
     forest = PackedForest.from_arrays(part("forest"))
     if forest.features != len(catalogue.find("general").signals):
         raise ValueError(f"forest: has {forest.features} features")
     features = golden["features"]
     if features.dtype != np.float32 or features.shape != (GOLDEN, len(names)) or not np.isfinite(features).all():
         raise ValueError(f"golden: expected finite float32 of {(GOLDEN, len(names))}")
+    weights = part("weights")["factor"]
+    if weights.dtype != np.float64 or weights.shape != (len(on),) or not ((weights >= LEAST_WEIGHT) & (weights <= MOST_WEIGHT)).all():
+        raise ValueError(f"weights: expected {len(on)} float64 from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}")
     model = Model(
         view, names, on, Baselines.from_arrays(part("baselines"), accumulators.K), Tails.from_arrays(part("signal"), len(signals)), forest,
         Tails.from_arrays(part("joined"), len(on)), Tails.from_arrays(part("total"), 1), features,
+        Reference.from_arrays(part("drift"), len(drift_columns(on))), weights,
     )  # fmt: skip
     if not np.array_equal(model.rarities(model.golden).rarity, golden["rarity"]):
         raise ValueError("its golden vectors score otherwise than when it was trained")

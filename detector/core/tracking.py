@@ -43,11 +43,11 @@ class Tracker:
         self.day = -1
         """The open day: the latest that the log has come to. Events of older days count in it."""
         self.repeated = 0
-        self.adopt(baselines)
+        self.baselines, self.framer = baselines, Framer(context, baselines)
 
     def adopt(self, baselines: Baselines) -> None:
         """From here on, events are compared with these baselines."""
-        self.baselines, self.framer = baselines, Framer(self.context, baselines)
+        self.baselines, self.framer = baselines, Framer(self.context, baselines, self.framer)
 
     def observe(self, batch: EventBatch) -> Iterator[Observed]:
         """Runs of events in log order, in each of which what is usual for an employee stays the same.

@@ -147,20 +147,7 @@ def join(items: Sequence[Any]) -> Records:
     first = items[0]
     if not isinstance(first, Records):
         return convert(first.topic, first.partition, items)
-    if len(items) == 1:
-        return first
-    base = np.cumsum([0, *(len(item.data) for item in items)])[:-1]
-    shift = np.repeat(base, [len(item) for item in items])[:, None]
-
-    def positions(name: str) -> np.ndarray[Any, Any]:
-        found = np.concatenate([getattr(item, name) for item in items])
-        return np.where(found[:, 1:] >= 0, found + shift, found)
-
-    return Records(
-        first.topic, first.partition, b"".join(item.data for item in items),
-        np.concatenate([item.offset for item in items]), np.concatenate([item.timestamp for item in items]),
-        positions("key"), positions("value"), positions("headers"), np.concatenate([item.broken for item in items]),
-    )  # fmt: skip
+    return Records.joined(items)
 
 
 def convert(topic: str, partition: int, stock: Sequence[Any]) -> Records:

@@ -37,6 +37,8 @@ DESIGN: dict[str, dict[str, str]] = {
     },
     # the refused bytes travel inside, in base64, so a record here is larger than the one refused
     "dead-letters": _days(30) | {"max.message.bytes": str(4 << 20)},
+    # never compacted: who said what before somebody said otherwise is to be seen
+    "verdicts": _days(1095),
 }
 """Role -> what its topic must be set to."""
 AT_LEAST = {"retention.ms", "max.message.bytes", "min.insync.replicas"}

@@ -157,6 +157,8 @@ def test_wiring_says_which_columns_belong_to_which_hypothesis() -> None:
     assert WIRING.feature.tolist() == [[3, -1, -1, -1], [1, 2, -1, -1], [5, 3, 4, 1], [5, 3, 4, 1]]
     assert WIRING.shown.tolist() == [0, 0, 0, 3, 4, 5]
     assert WIRING.weight.tolist() == [1, 0.5, 1, 0.7]
+    assert Wiring.of(HYPOTHESES, SIGNALS, NAMES, np.ones(4)).weight.tobytes() == WIRING.weight.tobytes()
+    assert Wiring.of(HYPOTHESES, SIGNALS, NAMES, np.array([2, 1, 0.5, 1])).weight.tolist() == [2, 0.5, 0.5, 0.7]
     assert WIRING.credited == 3 and Wiring.of(HYPOTHESES[:3], SIGNALS, NAMES).credited == -1
 
 

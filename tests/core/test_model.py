@@ -30,7 +30,7 @@ TAILS = ("value", "rarity", "scale", "soft")
 PARTS = {
     "baselines": tuple(f.name for f in fields(Baselines)),
     "signal": TAILS, "joined": TAILS, "total": TAILS, "forest": ("feature", "threshold", "path", "expected", "normal", "features"),
-    "golden": ("features", "rarity"),
+    "golden": ("features", "rarity"), "drift": ("edge", "count"), "weights": ("factor",),
 }  # fmt: skip
 NAMES = [f"employee.{part}.{name}" for part, some in PARTS.items() for name in some]
 

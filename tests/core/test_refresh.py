@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutation import mutate
 
-from detector.core import daily, model, refresh
+from detector.core import daily, model, refresh, window
 from detector.core.baselines import learn
 from detector.core.calibration import once_each
 from detector.core.daily import Daily
@@ -170,10 +170,12 @@ def test_the_latest_record_of_each_employee_is_found() -> None:
         (check_window, daily, "for day in sorted(blocks)", "for day in blocks"),
         (check_few_days, refresh, "LEAST_DAYS = 7", "LEAST_DAYS = 6"),
         (check_few_days, refresh, "LEAST_DAYS = 7", "LEAST_DAYS = 8"),
-        (check_few_days, refresh, "known = recent(days)", "known = list(days)"),
-        (check_parts, refresh, 'once_each(key, stacked(known, "score")[:, None])', 'stacked(known, "score")[:, None]'),
-        (check_parts, refresh, 'tails.fit(stacked(known, "joined"))', 'tails.fit(once_each(key, stacked(known, "joined")))'),
-        (check_parts, refresh, "learn(known, accumulators.K)", "learn(known[1:], accumulators.K)"),
+        (check_window, window, "d.day > whole.day - WINDOW", "d.day > whole.day - WINDOW - 1"),
+        (check_parts, window, "(old.column(VOTED) > whole.day - WINDOW)", "(old.column(VOTED) > whole.day - 2)"),
+        (check_parts, window, "~np.isin(old.key, whole.key)", "(old.key > 0)"),
+        (check_parts, refresh, 'once_each(key, stacked(window.days, "score")[:, None])', 'stacked(window.days, "score")[:, None]'),
+        (check_parts, refresh, 'tails.fit(stacked(window.days, "joined"))', 'tails.fit(once_each(key, stacked(window.days, "joined")))'),
+        (check_parts, window, "learn(self.days, accumulators.K,", "learn(self.days[1:], accumulators.K,"),
         (check_names, model, "{name} {array.dtype} {array.shape}", "{name} {array.shape}"),
         (check_names, model, "{name} {array.dtype} {array.shape}", "{name} {array.dtype}"),
         (check_names, model, "+ np.ascontiguousarray(array).tobytes())", ")"),
@@ -192,8 +194,8 @@ def test_a_change_is_noticed(check: Callable[[], None], module: object, old: str
     [
         ('order = np.argsort(whole.key, kind="stable")', "order = np.arange(len(whole.key))"),
         ("(whole.key[1:] > whole.key[:-1]).all()", "True"),
-        ("whole.team[order]", "whole.team"),
-        ("{name: a[order] for", "{name: a for"),
+        ("self.key[rows], self.team[rows]", "self.key[rows], self.team"),
+        ("{name: a[rows] for", "{name: a for"),
         ("blocks[0] if len(blocks) == 1 else joined(blocks)", "blocks[0]"),
     ],
 )

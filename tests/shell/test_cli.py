@@ -11,10 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from detector import registry
 from detector.cli import main, parser
 from detector.cli.progress import Progress
 from detector.config import defaults_text
@@ -144,24 +142,6 @@ def test_config_show_names_origins_for_people_and_programs(run: Run) -> None:
     assert shown["metrics.port"] == (7, "command line") and shown["logs.level"] == ("debug", "DETECTOR__LOGS__LEVEL")
     assert shown["group.id"] == ("detector", "default")
     assert "DETECTOR__LOGS__LEVEL" in run("config", "show", DETECTOR__LOGS__LEVEL="debug").stdout
-
-
-def test_models_are_listed_shown_and_rolled_back(run: Run, tmp_path: Path) -> None:
-    first = registry.save(tmp_path / "models", {"a": np.zeros(2)}, {"seed": 1})
-    second = registry.save(tmp_path / "models", {"a": np.ones(2)}, {"seed": 2})
-    registry.promote(tmp_path / "models", "champion", second)
-    listed = json.loads(run("models", "list", "--json").stdout)
-    assert {entry["version"]: entry["aliases"] for entry in listed} == {first: [], second: ["champion"]}
-    assert json.loads(run("models", "show", "champion").stdout)["seed"] == 2
-    assert run("models", "rollback").stdout == f"champion is now {first}\n"
-    assert first in run("models", "list", "--models", "models").stdout
-
-
-def test_a_model_that_says_nothing_of_the_view_is_not_promoted(run: Run, tmp_path: Path) -> None:
-    first = registry.save(tmp_path / "models", {"a": np.zeros(2)}, {})
-    second = registry.save(tmp_path / "models", {"a": np.ones(2)}, {})
-    done = run("models", "promote", second)
-    assert done.returncode == 4 and registry.resolve(tmp_path / "models", "champion") == first
 
 
 def test_the_company_is_written_as_files(run: Run, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def detector(broker: Broker, unique: Callable[[str], str], tmp_path: Path) -> Run:
-    names = {f"DETECTOR__TOPICS__{key}": unique(key.lower().replace("_", "-")) for key in ("EVENTS", "ALERTS", "DEAD_LETTERS")}
+    names = {f"DETECTOR__TOPICS__{key}": unique(key.lower().replace("_", "-")) for key in ("EVENTS", "ALERTS", "DEAD_LETTERS", "VERDICTS")}
     environ = os.environ | names | {"DETECTOR__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap, "DETECTOR__TOPICS__PARTITIONS": "2"}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -42,11 +42,11 @@ def detector(broker: Broker, unique: Callable[[str], str], tmp_path: Path) -> Ru
 
 def test_topics_are_made_once_and_then_fit(detector: Run) -> None:
     before = detector("topics", "check")
-    assert before.returncode == 6 and before.stderr.count("detector topics create") == 6
+    assert before.returncode == 6 and before.stderr.count("detector topics create") == 7
     made = detector("topics", "create")
-    assert made.returncode == 0 and made.stdout.count(": made") == 6
+    assert made.returncode == 0 and made.stdout.count(": made") == 7
     again = detector("topics", "create")
-    assert again.returncode == 0 and again.stdout.count(": was there") == 6
+    assert again.returncode == 0 and again.stdout.count(": was there") == 7
     assert detector("topics", "check").returncode == 0
     other = detector("topics", "check", "--partitions", "3")
     assert other.returncode == 6 and "has 2 partitions" in other.stderr

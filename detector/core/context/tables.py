@@ -83,13 +83,13 @@ def text_of(file: str, data: bytes, problems: Problems) -> str | None:
         return None
 
 
-def rows(file: str, data: bytes, problems: Problems) -> Iterator[Row]:
-    """The sound lines of a CSV table."""
+def rows(file: str, data: bytes, problems: Problems, needed: tuple[str, ...] = ()) -> Iterator[Row]:
+    """The sound lines of a CSV table; `needed` are its columns where it is none of the context's."""
     text = text_of(file, data, problems)
     if text is None:
         return
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    needed = NEEDED[file]
+    needed = needed or NEEDED[file]
     try:
         header = [name.strip() for name in next(reader, [])]
         if not _header_fits(file, header, needed, problems):

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 TREES, SAMPLES = 100, 256
 TOGETHER = 16
 DEEPEST = 16
+LONGEST = 128.0
+"""No path is as long: DEEPEST steps, and what the rows that are left would need, 2 ln n, were there 10^20 of them."""
 ONE, TWO = np.uint64(1), np.uint64(2)  # an index that cannot be negative needs no check for it
 
 
@@ -67,17 +69,21 @@ class PackedForest:
         features, normal = int(arrays["features"][0]), float(arrays["normal"][0])
         trees, leaves = path.shape if path.ndim == 2 else (0, 0)
         depth = leaves.bit_length() - 1
-        if path.dtype != np.float64 or trees < 1 or leaves != 1 << max(depth, 0) or depth > DEEPEST or not np.isfinite(path).all():
-            raise ValueError(f"path: expected finite float64 (trees, 2^depth), found {path.dtype} of {path.shape}")
+        if path.dtype != np.float64 or trees < 1 or leaves != 1 << max(depth, 0) or depth > DEEPEST or not _lengths(path):
+            raise ValueError(f"path: expected float64 (trees, 2^depth) in 0..{LONGEST:g}, found {path.dtype} of {path.shape}")
         if feature.dtype != np.int16 or feature.shape != (trees, leaves - 1) or ((feature < 0) | (feature >= features)).any():
             raise ValueError(f"feature: expected int16 of {(trees, leaves - 1)} in 0..{features - 1}")
         if threshold.dtype != np.float32 or threshold.shape != feature.shape or not (threshold > -np.inf).all():
             raise ValueError(f"threshold: expected float32 of {feature.shape} over -inf")
-        if expected.dtype != np.float64 or expected.shape != feature.shape or not np.isfinite(expected).all():
-            raise ValueError(f"expected: expected finite float64 of {feature.shape}, found {expected.dtype} of {expected.shape}")
+        if expected.dtype != np.float64 or expected.shape != feature.shape or not _lengths(expected):
+            raise ValueError(f"expected: expected float64 of {feature.shape} in 0..{LONGEST:g}, found {expected.dtype} of {expected.shape}")
         if not (np.isfinite(normal) and normal > 0):
             raise ValueError("normal: must be positive")
         return PackedForest(features, feature, threshold, path, expected, normal)
+
+
+def _lengths(values: NDArray[np.float64]) -> bool:
+    return bool(((values >= 0) & (values <= LONGEST)).all())  # NaN is neither
 
 
 def fit(X: NDArray[np.float32], seed: int, trees: int = TREES, samples: int = SAMPLES) -> PackedForest:

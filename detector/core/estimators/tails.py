@@ -21,6 +21,8 @@ KNOTS = 64
 TOP, CENSORED = 0.02, 0.001
 MOST, SLOW, SLOW_BELOW = 4.6, 0.3, 0.6
 PLAIN_MOST = 6.0
+RAREST = 20.0
+"""Of more days than ever were."""
 SPARSE, SPARSE_EXTRA, SPARSE_LEAST, SPARSE_SLOW_BELOW = 0.015, 4, 5, 0.9
 LN10 = math.log(10)
 
@@ -58,8 +60,8 @@ class Tails:
                 raise ValueError(f"{name}: expected finite float64 of shape {shape}, found {a.dtype} of {a.shape}")
         if (np.diff(arrays["value"], axis=1) < 0).any() or (np.diff(arrays["rarity"], axis=1) < 0).any():
             raise ValueError("knots: must not descend")
-        if (arrays["scale"] <= 0).any() or (arrays["rarity"] < 0).any():
-            raise ValueError("scale must be positive, rarities not negative")
+        if (arrays["scale"] <= 0).any() or any((arrays[name] < 0).any() or (arrays[name] > RAREST).any() for name in ("rarity", "soft")):
+            raise ValueError(f"scale must be positive, rarity and soft in 0..{RAREST:g}")
         return Tails(*(arrays[name] for name in shapes))
 
 

@@ -36,13 +36,18 @@ _ASSIGN = ACTIONS.index("assign")
 class Framer:
     """Makes frames. Each is a function of its batch's events alone, one row an event: it does not matter how batches are cut."""
 
-    def __init__(self, context: Context, baselines: Baselines) -> None:
+    def __init__(self, context: Context, baselines: Baselines, before: Framer | None = None) -> None:
+        """`before`: one whose tables are taken over where it has the same context, for they are large."""
         self.context, self.baselines = context, baselines
-        self._staff, self._walls, self._clocks = Staff(context), Walls(context), Clocks(context)
         self._teams, self._pairs, self._purposes = Lookup(baselines.teams[1:]), Lookup(baselines.pairs), Lookup(baselines.purposes)
-        self._subjects = _Subjects(context)
         self._rights = _Rights(context, baselines)
-        self._resources, self._fields = Memo([("kind", np.int64), ("grants", np.uint64)]), Memo(np.int64)
+        if before is None or before.context is not context:
+            self._staff, self._walls, self._clocks = Staff(context), Walls(context), Clocks(context)
+            self._subjects = _Subjects(context)
+            self._resources, self._fields = Memo([("kind", np.int64), ("grants", np.uint64)]), Memo(np.int64)
+        else:
+            self._staff, self._walls, self._clocks, self._subjects = before._staff, before._walls, before._clocks, before._subjects
+            self._resources, self._fields = before._resources, before._fields
 
     def frame(self, batch: EventBatch) -> Frame:
         time, action, day = batch.time, batch.numbers("action"), batch.time // DAY
