@@ -76,7 +76,7 @@ class _UnderWay:
 @dataclass(slots=True)
 class Checkpoints:
     interval: float
-    """Seconds between two snapshots of a task, at least."""
+    """Seconds between two snapshots of a task, at least; inf: there are none."""
     basis: str
     saved: Callable[[float, int], None] = lambda seconds, size: None
     """Told of each that is complete: seconds that it cost, bytes."""
@@ -94,7 +94,7 @@ class Checkpoints:
 
     def wanted(self, task: Task, now: float | None = None) -> bool:
         """Whether there is anything new, and its time has come; `now` None: at the end, when it must be worth its time."""
-        if task.restoring or len(task.backlog) or task.position <= task.saved.offset or task.committed is None:
+        if math.isinf(self.interval) or task.restoring or len(task.backlog) or task.position <= task.saved.offset or task.committed is None:
             return False
         due = self._due.setdefault(task.partition, time.monotonic() + self.interval * random.uniform(0.1, 1.0))
         if now is None:

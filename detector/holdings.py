@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from detector.core.events import Records
 from detector.errors import StateError
 from detector.metrics import Metrics
-from detector.restore import Found, Making, Takeovers, take_over
+from detector.restore import Found, Making, take_over
+from detector.takeovers import Takeovers
 from detector.tasks import Task
 
 log = logging.getLogger("detector.holdings")
@@ -95,6 +96,7 @@ class Holdings:
             for p in again:
                 del self.refused[p]
             self._take(source, again)
+        self._follow()
         done = self._takeovers.step(timeout)
         for p, outcome in done.items():
             if isinstance(outcome, StateError):
@@ -154,6 +156,15 @@ class Holdings:
                 self.refuse(source, p, error)
                 continue
             self._takeovers.begin(p, take_over(found, kept, self._making))
+
+    def _follow(self) -> None:
+        """Every task that is live goes on with the model that is served now; others do when they are."""
+        models = self._making.models
+        if models.look():
+            self._figures.model(models.model.version, models.model.sha256)
+        for task in self.tasks.values():
+            if not task.restoring and task.pipeline.model is not models.model:
+                task.adopt(models.model)
 
     def _hold(self, source: Source, partition: int, task: Task) -> None:
         self.tasks[partition] = task

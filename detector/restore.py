@@ -10,20 +10,20 @@ Everything is read step by step, while other partitions flow. What does not agre
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, TypeVar
 
 from detector import failpoints
 from detector.core.daily_blocks import Backlog, Origin, Place
 from detector.core.events import Records
+from detector.core.model import Model
 from detector.core.pipeline import Pipeline
 from detector.core.snapshots import Assembly, parse_key
 from detector.errors import StateError
 from detector.marks import POSITION, REBUILD, Mark, Position, read_mark, read_position
 from detector.refusals import Refusals
-from detector.tasks import Saved, Task
+from detector.tasks import Saved, Task, in_force
 
 log = logging.getLogger("detector.restore")
 
@@ -33,20 +33,13 @@ Span: TypeAlias = tuple[int, int]
 Reading: TypeAlias = Generator[Span, "Records | None", T]
 """Asks for a span, is sent what there is in it run by run, then None."""
 
-PATIENCE = 30.0
-"""Seconds without progress after which a takeover is given up."""
 
+class Models(Protocol):
+    model: Model
+    """The one that is served."""
 
-class StateLog(Protocol):
-    """The state topic."""
-
-    def bounds(self, partition: int) -> Span: ...
-    def begin(self, partition: int, offset: int) -> None: ...
-    def end(self, partition: int) -> None: ...
-    def position(self, partition: int) -> int: ...
-    def poll(self, timeout: float) -> list[Records]: ...
-    def diagnosis(self, partition: int) -> str: ...
-    def close(self) -> None: ...
+    def find(self, version: str) -> Model | None: ...
+    def look(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -55,21 +48,31 @@ class Making:
 
     topic: str
     """Of the events."""
-    pipeline: Callable[[int], Pipeline]
+    pipeline: Callable[[int, Model], Pipeline]
     """From the time on at which alerts begin."""
+    models: Models
     refusals: Callable[[], Refusals]
     basis: str
-    """Hash of model, context and settings."""
+    """Hash of context and settings."""
     rebuild: bool = False
     """The state topic is not believed."""
     positions: bool = True
     """Whether position records are written in one transaction with the outputs."""
 
-    def task(self, partition: int, starts: int, position: int, live_from: int) -> Task:
-        made = self.pipeline(starts)
+    def task(self, partition: int, starts: int, position: int, live_from: int, model: Model) -> Task:
+        made = self.pipeline(starts, model)
         backlog = Backlog(Origin(made.view.name, self.topic, partition))
         source = "input" if live_from > position else "nothing"
-        return Task(partition, made, backlog, position, live_from, self.refusals(), basis=self.basis, source=source)
+        models = ((position, model),)
+        return Task(partition, made, backlog, position, live_from, self.refusals(), basis=self.basis, models=models, source=source)
+
+    def changes(self, mark: Mark, first: int) -> tuple[tuple[tuple[int, Model], ...], bool]:
+        """The models that a mark names, each with the offset from which on; and whether all are there. The one that is served stands for
+        what is missing.
+        """
+        found = [(at, self.models.find(version)) for at, version in mark.models]
+        all_there = bool(found) and all(model is not None for _, model in found)
+        return tuple((at, model or self.models.model) for at, model in found) or ((first, self.models.model),), all_there
 
 
 @dataclass(frozen=True)
@@ -99,25 +102,33 @@ def take_over(found: Found, kept: Task | None, making: Making) -> Reading[Task]:
     said = None if believed else (yield from _position(found.partition, look, end))
     settled = _settled(found, mark, said, believed)
     if settled is None:
-        task = making.task(found.partition, found.starts, found.first, found.first)
+        task = making.task(found.partition, found.starts, found.first, found.first, making.models.model)
         task.state_at, task.log = end if making.positions else -1, found.log
         return task
     offset, mark, metadata = settled
     _same_log(found, offset, mark)
     live, sent = max(offset, found.first), Place(mark.day, mark.blocks)
-    if kept is not None and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start and kept.backlog.sent <= sent:
+    models, all_there = making.changes(mark, found.first)
+    if kept is not None and kept.backlog.sent <= sent and _goes_on(kept, offset, mark):
         exact = kept.position >= found.first and (kept.exact or not kept.restoring)
         task = replace(kept, position=max(kept.position, found.first), live_from=live, exact=exact, source="memory")
     else:
-        task = yield from _restored(found, mark, live, making)
+        task = yield from _restored(found, mark, live, making, models[0][1])
     task.backlog.reached(sent)
+    task.models, task.models_told = models, mark.models
     task.mark, task.committed, task.beats, task.skipped = mark, (offset, metadata), mark.beats, mark.skipped
     seen = task.saved.offset if task.saved.manifest == mark.snapshot else -1  # of one that is not committed, nothing is known
     task.state_at, task.log = end if making.positions else -1, found.log
     task.saved, task.told = Saved(-1 if task.rebuilt else mark.snapshot, mark.generation, seen), mark.snapshot
-    task.exact = task.exact and mark.basis == making.basis and offset == live
+    task.exact = task.exact and all_there and mark.basis == making.basis and offset == live
     task.basis = making.basis if mark.basis == making.basis else ""
     return task
+
+
+def _goes_on(kept: Task, offset: int, mark: Mark) -> bool:
+    """Whether its state is one that what is committed comes from."""
+    same = in_force(mark.models, kept.position) == kept.pipeline.model.version
+    return same and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start
 
 
 def _same_log(found: Found, offset: int, mark: Mark) -> None:
@@ -149,9 +160,9 @@ def _settled(found: Found, mark: Mark | None, said: Position | None, believed: b
     return None
 
 
-def _restored(found: Found, mark: Mark, live: int, making: Making) -> Reading[Task]:
+def _restored(found: Found, mark: Mark, live: int, making: Making, model: Model) -> Reading[Task]:
     """From the newest snapshot; from the oldest event where there is none that fits."""
-    task = making.task(found.partition, mark.alerts_start, found.first, live)
+    task = making.task(found.partition, mark.alerts_start, found.first, live, model)
     if mark.snapshot < 0 or making.rebuild:
         return replace(task, rebuilt=mark.generation > 0)  # there was one: what was set aside before it is not named any more
     assembly = yield from _snapshot(task.backlog.origin, mark.snapshot, task.pipeline.tracker.state.room)
@@ -159,7 +170,7 @@ def _restored(found: Found, mark: Mark, live: int, making: Making) -> Reading[Ta
         task.pipeline.restore(assembly.arrays(), own=True)
     except StateError as error:  # another version, or a model with other hypotheses: that was decided by a person
         log.warning(f"the snapshot does not fit, state is built from the events retained: {error}", extra={"partition": found.partition})
-        return replace(making.task(found.partition, mark.alerts_start, found.first, live), rebuilt=True)
+        return replace(making.task(found.partition, mark.alerts_start, found.first, live, model), rebuilt=True)
     if assembly.offset < found.first:
         log.error(
             "records were deleted that the snapshot had not seen",
@@ -197,88 +208,3 @@ def _snapshot(origin: Origin, at: int, room: Callable[[int], int]) -> Reading[As
                 assembly.add(added, run.part(run.value, row) or b"")
                 added += 1
     return assembly
-
-
-class Takeovers:
-    """Those under way, each a step at a time."""
-
-    def __init__(self, log: StateLog) -> None:
-        self._log = log
-        self._under_way: dict[int, _Step] = {}
-
-    def __len__(self) -> int:
-        return len(self._under_way)
-
-    def partitions(self) -> list[int]:
-        return sorted(self._under_way)
-
-    def bounds(self, partition: int) -> Span:
-        return self._log.bounds(partition)
-
-    def begin(self, partition: int, reading: Reading[Task]) -> None:
-        self._under_way[partition] = _Step(reading)
-
-    def cancel(self, partition: int) -> None:
-        if self._under_way.pop(partition, None) is not None:
-            self._log.end(partition)
-
-    def step(self, timeout: float) -> Mapping[int, Task | StateError]:
-        """What came of those that are done; others are read a little further."""
-        done: dict[int, Task | StateError] = {}
-        for p, step in self._under_way.items():
-            if (outcome := self._advance(p, step)) is not None:
-                done[p] = outcome
-        for p in done:
-            self.cancel(p)
-        if any(step.span is not None for step in self._under_way.values()):
-            for run in self._log.poll(timeout):
-                if (of := self._under_way.get(run.partition)) is not None and (outcome := self._send(of, run)) is not None:
-                    done[run.partition] = outcome
-                    self.cancel(run.partition)
-        return done
-
-    def close(self) -> None:
-        self._under_way.clear()
-        self._log.close()
-
-    def _advance(self, partition: int, step: _Step) -> Task | StateError | None:
-        """Whatever span is at its end is said to be."""
-        while step.span is None or (at := self._position(partition, step.span)) >= step.span[1]:
-            if (outcome := self._send(step, None)) is not None:
-                return outcome
-            if step.span is not None and step.span[0] < step.span[1]:
-                self._log.begin(partition, step.span[0])
-        now = time.monotonic()
-        if at != step.at:
-            step.at, step.since = at, now
-        elif now - step.since > PATIENCE:
-            return StateError(f"partition {partition}: no progress for {PATIENCE:g} s in the state topic at {at} of {step.span[1]}; "
-                              + self._log.diagnosis(partition))  # fmt: skip
-        return None
-
-    def _position(self, partition: int, span: Span) -> int:
-        return self._log.position(partition) if span[0] < span[1] else span[1]
-
-    def _send(self, step: _Step, run: Records | None) -> Task | StateError | None:
-        try:
-            if step.span is None:
-                step.span = next(step.reading)
-            else:
-                step.span = step.reading.send(_within(run, step.span))
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
-        except StateError as error:
-            return error
-        return None
-
-
-@dataclass(slots=True)
-class _Step:
-    reading: Reading[Task]
-    span: Span | None = None
-    at: int = -1
-    since: float = 0.0
-
-
-def _within(run: Records | None, span: Span) -> Records | None:
-    return None if run is None else run.take((run.offset >= span[0]) & (run.offset < span[1]))

@@ -8,6 +8,7 @@ if they are others, somebody else took over, and the task is restored when it co
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ from detector.core.daily_blocks import TOGETHER
 from detector.core.events import EventBatch, Records
 from detector.delivery import Delivery, Message, Plan
 from detector.doubts import Doubts
+from detector.drift import Drift
 from detector.errors import BrokerError, IdentityError, StateError
 from detector.holdings import Holdings, Source
 from detector.lag import Lag
@@ -53,7 +55,7 @@ class Service:
         self._connect, self._sink, self._doubt, self._decode = source, sink, doubt, decode
         self._holdings, self._checkpoints, self._figures, self._plan = holdings, checkpoints, figures, plan
         self._source: Source | None = None
-        self._lag, self._doubts = Lag(figures), Doubts(figures, checkpoints, plan.writer)
+        self._lag, self._doubts, self._drift = Lag(figures), Doubts(figures, checkpoints, plan.writer), Drift(figures)
         self._beat_at = 0.0
         self._joined = False
         self.tick = time.monotonic()
@@ -75,6 +77,7 @@ class Service:
                 except BrokerError as error:
                     log.warning("broker trouble, reconnecting", extra={"pause": pause, "error": str(error)})
                     self._leave()
+                    gc.collect()  # clients that failed are cycles, and hold their sockets until then
                     self._wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
             self._finish()
@@ -130,6 +133,7 @@ class Service:
             try:
                 for batch, outcome in task.process(run, self._decode):
                     made.add(batch, outcome, self._plan)
+                    self._drift.ended(task.partition, outcome.daily, task.pipeline.model, self._holdings.tasks)
             except StateError as error:
                 self._holdings.refuse(source, task.partition, error)
             except (MemoryError, OSError):
@@ -238,7 +242,7 @@ class Service:
             offset, mark = delivery.ends[p]
             at = None
             if p in delivery.positions:
-                at = self._holdings.end_of_state(p) if places is None else places[delivery.positions[p]]
+                at = self._holdings.end_of_state(p) if places is None else places[delivery.positions[p]] + 1
             task.delivered(offset, mark, at)
         self._checkpoints.delivered(None if places is None or delivery.manifest is None else places[delivery.manifest], seconds)
         self._holdings.resume(source)

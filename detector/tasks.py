@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from detector import failpoints
 from detector.core.daily_blocks import Backlog, Place
 from detector.core.events import DeadLetter, EventBatch, Records
+from detector.core.model import Model
 from detector.core.pipeline import Outcome, Pipeline
 from detector.errors import StateError
 from detector.marks import REBUILD, Mark, encode_mark
@@ -29,9 +31,15 @@ TRIES = 3
 """How often a record is processed that fails alone."""
 MOST_SKIPPED = 64
 """Records that may be set aside between two snapshots; what is committed has to name each."""
+MOST_CHANGES = 16
+"""Of the model, likewise."""
 
+T = TypeVar("T")
 Decode = Callable[[Records], EventBatch]
 Taken = tuple[EventBatch, Outcome]
+
+
+MODEL_CHANGED = "model changed"
 
 
 class Saved(NamedTuple):
@@ -67,7 +75,11 @@ class Task:
     """The state topic holds nothing of what comes next before this offset."""
     saved: Saved = NOTHING
     basis: str = ""
-    """What the events since the snapshot were processed with."""
+    """What the events since the snapshot were processed with, besides models."""
+    models: tuple[tuple[int, Model], ...] = ()
+    """The models they were, and are to be replayed with, each with the offset from which on."""
+    models_told: tuple[tuple[int, str], ...] = ()
+    """Those that are committed."""
     log: str = ""
     """Id of the topic of events."""
     skipped: tuple[int, ...] = ()
@@ -93,13 +105,31 @@ class Task:
         before. A piece is small enough for its events to stay in the processor's cache; where pieces are cut changes nothing.
         """
         start, old, stop = np.searchsorted(records.offset, [self.position, max(self.position, self.live_from), np.iinfo(np.int64).max])
-        for first in range(start, old, PIECE):
-            self._take(records.take(slice(first, min(first + PIECE, old))), decode)
+        for first, end in pairwise(self._pieces(records, start, old)):
+            self._resume_with(int(records.offset[first]))
+            self._take(records.take(slice(first, end)), decode)
             failpoints.at("mid_replay")
         if old < stop:
             self.go_live()
         for first in range(old, stop, PIECE):
             yield from self._take(records.take(slice(first, first + PIECE)), decode)
+
+    def _pieces(self, records: Records, start: int, stop: int) -> list[int]:
+        """Cut where the model was changed, too."""
+        changes = np.searchsorted(records.offset, [at for at, _ in self.models]).tolist()
+        return sorted({*range(start, stop, PIECE), *(at for at in changes if start < at < stop), stop})
+
+    def _resume_with(self, offset: int) -> None:
+        """The model that was in force there."""
+        if (model := in_force(self.models, offset)) is not None and model is not self.pipeline.model:
+            self.pipeline.adopt(model)
+
+    def adopt(self, model: Model) -> None:
+        """From here on, events are scored with this one; a takeover replays it so."""
+        self.pipeline.adopt(model)
+        self.models = (*(each for each in self.models if each[0] < self.position), (self.position, model))
+        if len(self.models) > MOST_CHANGES:  # no snapshot for so long
+            self.models, self.basis = self.models[1:], ""
 
     def _take(self, records: Records, decode: Decode) -> list[Taken]:
         if self.skipped and (again := np.isin(records.offset, self.skipped)).any():
@@ -175,6 +205,7 @@ class Task:
     def go_live(self) -> None:
         """The state is that of the committed offset. The chain goes on where it was left, even if the log was cut short since."""
         self.position = max(self.position, self.live_from)
+        self._resume_with(self.position)
         if self.mark is None:
             return
         chain = self.pipeline.seq, self.pipeline.head
@@ -191,19 +222,39 @@ class Task:
         seq, head = (self.mark.seq, self.mark.head) if self.mark is not None else (self.pipeline.seq, self.pipeline.head)
         mark = Mark(
             self.pipeline.policy.starts, seq, head, *sent, beats=self.beats, state=self.state_at, snapshot=self.saved.manifest,
-            generation=self.saved.generation, basis=self.basis, log=self.log, skipped=self.skipped,
+            generation=self.saved.generation, basis=self.basis, models=tuple((at, model.version) for at, model in self.models),
+            log=self.log, skipped=self.skipped,
         )  # fmt: skip
         return max(self.position, self.live_from), mark
 
     def delivered(self, offset: int, mark: Mark, state_at: int | None) -> None:
-        """It is certain. `state_at`: where the position record lies, if that is known."""
+        """It is certain. `state_at`: an offset behind the position record, if one was written. So no two marks are the same, and what is
+        committed tells which transaction was the last, even where it moved nothing.
+        """
         self.committed = offset, encode_mark(mark)
         self.backlog.reached(Place(mark.day, mark.blocks))
         self.told = mark.snapshot
+        self._tell(mark.models)
         if state_at is not None:
             self.state_at = state_at
+
+    def _tell(self, models: tuple[tuple[int, str], ...]) -> None:
+        """A change of the model is told when it is certain, so that `replay --changes` can play it."""
+        if models != self.models_told:
+            for offset, version in models:
+                if (offset, version) not in self.models_told:
+                    where = {"view": self.pipeline.view.name, "partition": self.partition, "offset": offset}
+                    log.info(MODEL_CHANGED, extra={**where, "version": version, "audit": True})
+            self.models_told = models
 
     def snapshot_complete(self, saved: Saved, basis: str) -> None:
         """From the next commit on, a takeover begins there."""
         self.saved, self.basis = saved, basis
         self.skipped = tuple(offset for offset in self.skipped if offset >= saved.offset)
+        before = [each for each in self.models if each[0] <= saved.offset]
+        self.models = (*before[-1:], *(each for each in self.models if each[0] > saved.offset))
+
+
+def in_force(changes: Sequence[tuple[int, T]], offset: int) -> T | None:
+    """What was in force at an offset; None where nothing is known of it."""
+    return next((what for at, what in reversed(changes) if at <= offset), None)

@@ -15,26 +15,27 @@ from typing import Any
 
 import numpy as np
 import world
+from promotions import Registry
 
-from detector import checkpoints, holdings, lag, restore, service
 from detector.checkpoints import Checkpoints
 from detector.core.events import EventBatch, Records
 from detector.core.formats.native import Limits, decode
 from detector.core.frame import DAY
+from detector.core.model import Model
 from detector.core.pipeline import Outcome, Pipeline, Policy
 from detector.core.views import EMPLOYEE
 from detector.delivery import Message, Plan
 from detector.holdings import Holdings
+from detector.marks import Mark, read_mark
 from detector.metrics import Metrics
 from detector.refusals import Refusals
-from detector.restore import Making, Takeovers
+from detector.restore import Making
 from detector.sandbox.company import Day
 from detector.service import Service
+from detector.takeovers import Takeovers
 
 PLAN = Plan(world.TOPIC, "alerts", "notables", "daily", "dead-letters", "state", 1000, 0.02, "writer")
 PARTITIONS = 2
-STEP = 200_000
-"""Ns; a heartbeat comes about every tenth turn."""
 TOGETHER = 1
 """Blocks of daily records in a transaction, so that they have to wait."""
 
@@ -62,6 +63,12 @@ def log() -> tuple[Records, ...]:
     )  # fmt: skip
 
 
+def understood_mark(metadata: str) -> Mark:
+    mark = read_mark(metadata)
+    assert mark is not None
+    return mark
+
+
 def understood(records: Records) -> EventBatch:
     return decode(records, Limits())
 
@@ -79,8 +86,8 @@ class Poisoned(Pipeline):
         return outcome
 
 
-def pipeline(starts: int) -> Pipeline:
-    return Poisoned(EMPLOYEE, world.model(), world.context(), Policy(world.BUDGET, starts), 1000)
+def pipeline(starts: int, model: Model | None = None) -> Pipeline:
+    return Poisoned(EMPLOYEE, model or world.model(), world.context(), Policy(world.BUDGET, starts), 1000)
 
 
 @dataclass
@@ -91,6 +98,9 @@ class Broker:
     topics: dict[tuple[str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
     """What was compacted away is (b"", b"")."""
     offsets: dict[int, tuple[int, str]] = field(default_factory=dict)
+    champion: str = field(default_factory=lambda: world.model().version)
+    changes: dict[int, dict[int, str]] = field(default_factory=lambda: {p: {} for p in range(PARTITIONS)})
+    """By partition: from which offset on which model was in force, as committed."""
 
     def take(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], tuple[int, str]]) -> list[int]:
         """A transaction that is committed."""
@@ -101,7 +111,11 @@ class Broker:
                 held[:] = [(b"", b"") if old == key else (old, said) for old, said in held]
             places.append(len(held))
             held.append((key or b"", value))
+        for (_, p), to in offsets.items():
+            assert self.offsets.get(p) != to, "after a doubt, nobody could tell whether this transaction happened"
         self.offsets |= {p: to for (_, p), to in offsets.items()}
+        for p, (_, mark) in self.offsets.items():
+            self.changes[p] |= dict(understood_mark(mark).models)
         return places
 
     def values(self, topic: str) -> list[bytes]:
@@ -247,25 +261,26 @@ class StateLog:
     def close(self) -> None: ...
 
 
-def making(**settings: Any) -> Making:
-    return Making(world.TOPIC, pipeline, lambda: Refusals(10**9, 1.0), **{"basis": "as ever", **settings})
+def making(registry: Registry, **settings: Any) -> Making:
+    return Making(world.TOPIC, pipeline, registry, lambda: Refusals(10**9, 1.0), **{"basis": "as ever", **settings})
 
 
-def process(broker: Broker, seed: int, fates: Counter[str]) -> bool:
-    """One process, from its start to its end. Whether it ended because there was nothing left to do."""
+def process(broker: Broker, seed: int, fates: Counter[str], interval: float = 0.0, calm: bool = False) -> bool:
+    """One process, from its start to its end. Whether it ended because there was nothing left to do. `interval`: between snapshots."""
     dice = random.Random(seed)
     source, sink, figures = Source(broker, dice), Sink(broker, dice, fates), Metrics()
     running = Service(
         lambda: source, sink, Doubt, understood,
-        Holdings(lambda: Takeovers(StateLog(broker)), making(), 0, figures),
-        Checkpoints(0.0, "as ever", lambda *_: fates.update(["snapshot"])),
+        Holdings(lambda: Takeovers(StateLog(broker)), making(Registry(broker, dice)), 0, figures),
+        Checkpoints(interval, "as ever", lambda *_: fates.update(["snapshot"])),
         figures, PLAN,
     )  # fmt: skip
     finished: list[bool] = []
+    sink.calm = calm
 
     def stop(all_done: bool) -> None:
         finished[:] = [all_done]
-        sink.calm = all_done
+        sink.calm = calm or all_done
         running.stopping = True
 
     source.stop = sink.stop = stop
@@ -274,31 +289,3 @@ def process(broker: Broker, seed: int, fates: Counter[str]) -> bool:
     except Death:
         return False
     return any(finished)
-
-
-class Clock:
-    """Goes on by being looked at, so that a run is a function of its seed on a machine however busy."""
-
-    def __init__(self) -> None:
-        self._now = 1_600_000_000 * 10**9
-
-    def time_ns(self) -> int:
-        self._now += STEP
-        return self._now
-
-    def time(self) -> float:
-        return self.time_ns() / 1e9
-
-    monotonic = perf_counter = time
-
-    def sleep(self, seconds: float) -> None:
-        self._now += round(seconds * 1e9)
-
-
-def quick(patch: Any) -> None:
-    """Waits that are for a real broker are none here."""
-    for name in ("FIRST_PAUSE", "LONGEST_PAUSE", "POLL", "PACE"):
-        patch.setattr(service, name, 0.0)
-    clock = Clock()
-    for module in (checkpoints, holdings, lag, restore, service):
-        patch.setattr(module, "time", clock)

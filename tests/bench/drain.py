@@ -33,9 +33,10 @@ from detector.kafka.topics import create, design
 from detector.kafka.transactions import Doubt, Transactions
 from detector.metrics import Metrics
 from detector.refusals import Refusals
-from detector.restore import Making, Takeovers
+from detector.restore import Making
 from detector.sandbox.broker import Broker
 from detector.service import Service
+from detector.takeovers import Takeovers
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import world

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 from harness import PARTITIONS, Stand, wait
 from kafka import KafkaConsumer, TopicPartition
 
@@ -17,15 +20,17 @@ from detector.core.context import Context
 from detector.core.daily_blocks import Origin, blocks_of, encode
 from detector.core.daily_blocks import decode as decode_block
 from detector.core.dead_letters import dead_letter_record
+from detector.core.events import EventBatch, Records
 from detector.core.formats.native import Limits, decode
-from detector.core.pipeline import Pipeline, Policy
+from detector.core.model import Model
+from detector.core.pipeline import Outcome, Pipeline, Policy
 from detector.core.snapshots import Assembly, chunk_key
 from detector.core.strings import kafka_partitions
 from detector.core.views import EMPLOYEE
 from detector.files import read_context
 from detector.kafka.reader import Reader
 from detector.marks import POSITION, Mark, read_position
-from detector.registry import load_model
+from detector.registry import current, load_model
 
 Outputs = dict[int, list[tuple[int, bytes]]]
 """By partition of the input: (offset of the record that led to it, value), in order."""
@@ -45,27 +50,50 @@ class Truth(NamedTuple):
     """By partition of the input: hash of the state after all of it."""
 
 
-def truth(stand: Stand, starts: int) -> Truth:
-    """Of what is in the input topic now; each record is looked at once, and alone in its batch or not does not matter."""
+def truth(stand: Stand, starts: int, changes: Mapping[int, Sequence[tuple[int, str]]] = {}) -> Truth:
+    """Of what is in the input topic now; each record is looked at once, and alone in its batch or not does not matter. `changes`: by
+    partition, from which offset on which model scored; without, the champion did.
+    """
     said = {name: stand.sections.get(name, {}) for name in ("context", "models", "detection", "input")}
     context = read_context(Path(said["context"]["folder"])) if said["context"] else Context.empty()
-    model = load_model(Path(said["models"]["registry"]), "champion", EMPLOYEE.name, EMPLOYEE.names)
+    registry = Path(said["models"]["registry"])
+    model = _model(registry, current(registry, "champion"))
     policy = Policy(said["detection"].get("budget", 1.0), starts, round(said["input"].get("max_age", 86_400.0) * 1000))
     tasks = {p: Pipeline(EMPLOYEE, model, context, policy, 100_000) for p in range(PARTITIONS)}
     found = Truth(*({p: [] for p in tasks} for _ in range(4)), 0, 0, {})  # type: ignore[arg-type]
     records = events = 0
     with Reader(stand.settings, stand.events) as reader:
         for run in reader.read():
-            batch, p = decode(run, Limits()), run.partition
-            records, events = records + len(run), events + len(batch)
-            found.dead_letters[p].extend((letter.offset, dead_letter_record(letter)[1]) for letter in batch.dead)
-            outcome = tasks[p].process(batch)
-            found.alerts[p].extend((_raised_by(value), value) for _, value in outcome.alerts)
-            found.notables[p].extend((_raised_by(value), value) for _, value in outcome.notables)
-            for day in outcome.daily:
-                whose = Origin(EMPLOYEE.name, stand.events, p)
-                found.daily[p].extend(((day.day, chunk), encode(whose, day, chunk)) for chunk in range(blocks_of(day)))
+            records, p = records + len(run), run.partition
+            for piece, version in _pieces(run, changes.get(p, ())):
+                if version:
+                    tasks[p].adopt(_model(registry, version))
+                batch = decode(piece, Limits())
+                events += len(batch)
+                _add(found, p, batch, tasks[p].process(batch), stand.events)
     return found._replace(records=records, events=events, states={p: hash_of(task.snapshot()) for p, task in tasks.items()})
+
+
+@cache
+def _model(registry: Path, version: str) -> Model:
+    return load_model(registry, version, EMPLOYEE.name, EMPLOYEE.names)
+
+
+def _pieces(run: Records, changes: Sequence[tuple[int, str]]) -> Iterator[tuple[Records, str]]:
+    """With the version that is new at its first record, if one is."""
+    at = np.searchsorted(run.offset, [offset for offset, _ in changes]).tolist()
+    new = {row: version for row, (_, version) in zip(at, changes, strict=True)}  # of several, the last
+    for start, stop in pairwise(sorted({0, len(run), *at})):
+        yield run.take(slice(start, stop)), new.get(start, "")
+
+
+def _add(found: Truth, p: int, batch: EventBatch, outcome: Outcome, topic: str) -> None:
+    found.dead_letters[p].extend((letter.offset, dead_letter_record(letter)[1]) for letter in batch.dead)
+    found.alerts[p].extend((_raised_by(value), value) for _, value in outcome.alerts)
+    found.notables[p].extend((_raised_by(value), value) for _, value in outcome.notables)
+    for day in outcome.daily:
+        whose = Origin(EMPLOYEE.name, topic, p)
+        found.daily[p].extend(((day.day, chunk), encode(whose, day, chunk)) for chunk in range(blocks_of(day)))
 
 
 def hash_of(arrays: Mapping[str, Any]) -> str:
