@@ -90,7 +90,9 @@ def states(broker: Broker) -> list[bytes]:
         assert mark is not None
         made = Assembly(held[mark.snapshot][1], origin(p))
         for i in range(made.chunks):
-            made.add(i, next(value for key, value in held[made.since :] if key == chunk_key(made.generation, i)))
+            chunk = next((value for key, value in held[made.since :] if key == chunk_key(made.generation, i)), None)
+            assert chunk is not None, "the newest snapshot lacks a chunk"
+            made.add(i, chunk)
         assert made.offset == broker.offsets[p][0]
         found.append(flat(made.arrays()))
     return found

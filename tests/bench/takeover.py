@@ -12,7 +12,6 @@ import multiprocessing
 import re
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "torture"))
 from ground import Ground
 from harness import Serving, Stand, wait
 from latency import cpu, sender
+from watch import Watch
 
 EMPLOYEES, ROUNDS = 100_000, 3
 EACH = 3
@@ -57,28 +57,13 @@ def feed(settings: dict[str, Any], topic: str, employees: int, count: int, rate:
     flush()
 
 
-class Watch(threading.Thread):
-    """Asks a service 50 times a second how long ago its loop last turned; a turn waits 0.1 s for events itself."""
-
-    def __init__(self, service: Serving) -> None:
-        super().__init__(daemon=True)
-        self.longest, self.stopping, self._service = 0.0, False, service
-
-    def run(self) -> None:
-        while not self.stopping:
-            if found := re.search(r"turned ([0-9.]+) s", self._service.get("/livez")[1]):
-                self.longest = max(self.longest, float(found[1]))
-            time.sleep(0.02)
-
-
 def snapshots(service: Serving) -> None:
     """Prints what they cost."""
     names = ("detector_snapshot_seconds_sum", "detector_snapshots_total")
     spent, made = (service.metric(name) for name in names)
-    used, begun, watch = cpu(service.process), time.monotonic(), Watch(service)
-    watch.start()
-    time.sleep(WATCHED)  # the length of the measurement
-    watch.stopping = True
+    used, begun = cpu(service.process), time.monotonic()
+    with Watch(service) as watch:
+        time.sleep(WATCHED)  # the length of the measurement
     elapsed = time.monotonic() - begun
     spent, made = service.metric(names[0]) - spent, service.metric(names[1]) - made
     size, used = service.metric("detector_snapshot_bytes") / 2**20, (cpu(service.process) - used) / elapsed
