@@ -154,8 +154,8 @@ def all_see_the_same(seed: int, poll: int = 97) -> None:
         parts = replay.replay([batch], task, world.TOPIC, 1 + seed % 5, nightly=False)
         assert sum(len(part.batch) for part in parts) == len(batch)
     with watched() as taught, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "fit", lambda *_: None)
-        patch.setattr(training, "learn", lambda *_: baselines)
+        patch.setattr(training, "_fitted", lambda *_: lambda _: None)
+        patch.setattr(training.Window, "learn", lambda *_: baselines)
         patch.setattr(Baselines, "blank", lambda *_: baselines)
         training.train([batch], EMPLOYEE, (), world.context(), None, 0, 1000)
     assert live.keys() == replayed.keys() == taught.keys()

@@ -189,10 +189,10 @@ BREAKS: list[tuple[Callable[[int], None], ModuleType, str, str]] = [
     (
         all_see_the_same,
         training,
-        "self.tracker.observe(batch.take(slice(int(some[0]), int(some[-1]) + 1)))",
-        "self.tracker.observe(batch.take(some[::-1]))",
+        "[batch.take(slice(start, stop))]",
+        "[batch.take(np.arange(start, stop)[::-1])]",
     ),
-    (all_see_the_same, training, "take(slice(int(some[0]),", "take(slice(int(some[0]) + (some[0] > 0),"),
+    (all_see_the_same, training, "take(slice(start, stop))", "take(slice(start + (start > 0), stop))"),
     (all_see_the_same, replay, 'actor = some.strings("actor")', 'actor = some.strings("resource")'),
     (all_see_the_same, replay, "np.flatnonzero(home == partition)", "np.flatnonzero(home == partition)[::-1]"),
     (alone_is_among_many, isolation_forest, "some = min(TOGETHER, trees - k)", "some = min(TOGETHER, trees - k - 1)"),
