@@ -149,7 +149,7 @@ class Checkpoints:
         self._rest = now + at.spent / SHARE
         self._due[at.task.partition] = now + self.interval * random.uniform(0.9, 1.1)
         if manifest is not None:  # else it is there, but nobody knows where: the next one takes its place
-            at.task.snapshot_complete(Saved(manifest, at.snapshot.generation, at.snapshot.offset), self.basis)
+            at.task.snapshot_complete(Saved(manifest, at.snapshot.generation, at.snapshot.offset, time.time()), self.basis)
             self.saved(at.spent, at.size)
 
     def refused(self) -> bool:
@@ -158,6 +158,15 @@ class Checkpoints:
             return False
         self._under_way, self._rest = None, time.monotonic() + REFUSED
         return True
+
+    def oldest(self, tasks: Iterable[Task]) -> float | None:
+        """When the oldest of the tasks' last snapshots was made, in seconds since 1970; None where there is no task, or none is to be made.
+        Of a task without one it is when the task came to be, and one that has seen nothing since its last is as good as made now.
+        """
+        if math.isinf(self.interval):
+            return None
+        live = [task for task in tasks if not task.restoring]
+        return min((time.time() if t.position <= t.saved.offset else t.saved.time or t.made for t in live), default=None)
 
     def forget(self) -> None:
         """The connection is made anew."""

@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from detector.core import heartbeats
 from detector.core.daily_blocks import TOGETHER
 from detector.core.dead_letters import dead_letter_record
 from detector.core.events import EventBatch
 from detector.core.pipeline import Outcome
 from detector.marks import POSITION, Mark, Position, encode_mark, encode_position
+from detector.metrics.spread import UNSCORED, Scored
 from detector.tasks import Task
 
 
@@ -57,11 +60,20 @@ class Delivery:
     events: int = 0
     late: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    raised: list[tuple[str, int]] = field(default_factory=list)
-    """For each alert: its severity, and the broker's time of the event that raised it."""
+    raised: list[tuple[str, int, int]] = field(default_factory=list)
+    """For each alert: its severity, the time of the event that raised it, and the broker's time of that event."""
     notables: int = 0
     dropped: Counter[int] = field(default_factory=Counter)
     """Near misses that are told to nobody, by rank."""
+    suppressed: int = 0
+    """Events over the threshold whose incident was told of already."""
+    employee_days: int = 0
+    """Days of employees that are over, and on which they could have been alerted."""
+    canary: int = -1
+    """Ms: the latest event on a canary."""
+    scored: Scored = UNSCORED
+    stages: Counter[str] = field(default_factory=Counter)
+    """Seconds of each stage of processing."""
     blocks: int = 0
     """Of daily records."""
     beats: int = 0
@@ -76,15 +88,22 @@ class Delivery:
         self.refused.update(letter.reason for letter in outcome.dead)
         self.notables += len(outcome.notables)
         self.dropped += outcome.notables_dropped
+        self.suppressed += outcome.suppressed
+        self.employee_days += outcome.employee_days
+        self.canary = max(self.canary, outcome.canary)
+        if outcome.scores:
+            self.scored += Scored.of(np.concatenate([each.rarity for each in outcome.scores]))
         if outcome.alerts:
             arrived = dict(zip(batch.offset.tolist(), batch.broker_time.tolist(), strict=True))
-            self.raised += [(alert.severity, arrived[max(e.offset for e in alert.evidence)]) for alert, _ in outcome.alerts]
+            self.raised += [(alert.severity, alert.time, arrived[max(e.offset for e in alert.evidence)]) for alert, _ in outcome.alerts]
 
     def join(self, other: Delivery) -> None:
         """What another partition's batch led to, before any of it has an end."""
         self.messages += other.messages
         self.events, self.late, self.notables = self.events + other.events, self.late + other.late, self.notables + other.notables
         self.refused, self.dropped, self.raised = self.refused + other.refused, self.dropped + other.dropped, self.raised + other.raised
+        self.suppressed, self.employee_days = self.suppressed + other.suppressed, self.employee_days + other.employee_days
+        self.canary, self.scored, self.stages = max(self.canary, other.canary), self.scored + other.scored, self.stages + other.stages
 
     def beat(self, task: Task, plan: Plan, time_ms: int) -> None:
         """A sign of life of a task that is live: silence of the log can then be told from quiet."""

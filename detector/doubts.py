@@ -22,12 +22,16 @@ class Doubts:
     def __init__(self, figures: Metrics, checkpoints: Checkpoints, identity: str) -> None:
         self._figures, self._checkpoints, self._identity = figures, checkpoints, identity
         self._fenced = 0
+        self.open = False
+        """One is not settled yet."""
 
     def met(self, doubt: Exception) -> None:
         """Raises IdentityError where two processes fence each other, and BrokerError where a snapshot cannot be sent."""
+        self.open = True
         self._figures.doubt(getattr(doubt, "phase", "unknown"))
+        self._figures.connected(False)
         if getattr(doubt, "too_large", False) and self._checkpoints.refused():
-            log.error("the state topic takes no chunk of a snapshot: raise its max.message.bytes", extra={"audit": True})
+            log.error("the state topic takes no chunk of a snapshot", extra={"audit": True})
             raise BrokerError("a chunk of a snapshot is larger than the state topic takes; going on without snapshots for a while")
         if getattr(doubt, "displaced", False):
             raise IdentityError(
@@ -43,4 +47,4 @@ class Doubts:
 
     def settled(self) -> None:
         """One is certain to have happened."""
-        self._fenced = 0
+        self._fenced, self.open = 0, False

@@ -6,6 +6,7 @@ DetectorError
 ├── ModelError     the model's trainer retrains, promotes or rolls back          exit 4
 ├── StateError     the operator decides whether to rebuild a task's state        exit 5
 └── BrokerError    the Kafka operator: reachability, rights, topics              exit 6
+    ├── NoTopicError     a topic is not there, or may not be seen
     └── IdentityError    two processes with one identity
 """
 
@@ -36,6 +37,10 @@ class StateError(DetectorError):
 
 class BrokerError(DetectorError):
     exit_code = 6
+
+
+class NoTopicError(BrokerError):
+    """`detector topics create` makes it, or the operator of Kafka grants a right."""
 
 
 class IdentityError(BrokerError):

@@ -75,7 +75,7 @@ def arm(spec: str) -> None:
             raise ConfigError(f"DETECTOR_FAILPOINT: {part!r}: the name is one of {', '.join(NAMES)}; NTH counts from 1")
         _armed.setdefault(name, {})[at_time] = act
     if _armed:
-        log.warning("failpoints are armed: this process will fail on purpose", extra={"spec": spec})
+        log.warning("failpoints are armed: this process will fail on purpose", extra={"detail": spec})
 
 
 def at(name: str) -> None:

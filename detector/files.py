@@ -6,7 +6,7 @@ import gzip
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.resources import files as resources_of
 from pathlib import Path
@@ -30,13 +30,26 @@ LONGEST_LINE = 64 << 20
 
 def read_context(folder: Path, resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES) -> Context:
     """The context of a folder; files it does not hold are `missing()`. Raises ContextError with all problems of all files."""
+    return context_of(context_files(folder), resources)
+
+
+def context_files(folder: Path) -> dict[str, bytes]:
+    """What a folder holds of the files of a context: name -> content. Raises ContextError where it cannot be read."""
     if not folder.is_dir():
         raise ContextError(f"{folder}: there is no such folder; name the folder that holds directory.csv and the like")
     try:
-        files = {name: (folder / name).read_bytes() for name in OFF_WITHOUT if (folder / name).exists()}
+        return {name: (folder / name).read_bytes() for name in OFF_WITHOUT if (folder / name).exists()}
     except OSError as error:
         raise ContextError(f"{error.filename}: cannot be read ({error.strerror}); let this user read it") from error
-    return context_of(files, resources)
+
+
+def newest_change(folder: Path) -> float | None:
+    """When a file of a context folder was last changed, in seconds since 1970; None where it holds none."""
+    found = []
+    for name in OFF_WITHOUT:
+        with suppress(OSError):
+            found.append((folder / name).stat().st_mtime)
+    return max(found, default=None)
 
 
 def context_of(files: Mapping[str, bytes], resources: Mapping[str, tuple[str, ...]] = DEFAULT_RESOURCES) -> Context:

@@ -72,7 +72,7 @@ class Holdings:
         """What became of the partitions since the last poll."""
         assert self._takeovers is not None
         for what, partitions in source.changes():
-            log.info("partitions " + what, extra={"partitions": sorted(partitions)})
+            log.info("partitions %s", what, extra={"partitions": sorted(partitions)})
             for p in partitions:
                 self._takeovers.cancel(p)
                 self.refused.pop(p, None)
@@ -107,7 +107,7 @@ class Holdings:
 
     def refuse(self, source: Source, partition: int, error: StateError) -> None:
         """Others go on."""
-        log.error(f"partition refused: {error}", extra={"partition": partition, "again": AGAIN, "audit": True})
+        log.error("partition refused", extra={"partition": partition, "error": str(error), "pause": AGAIN, "audit": True})
         self.tasks.pop(partition, None)
         self._began.pop(partition, None)
         source.pause([partition])
@@ -158,13 +158,12 @@ class Holdings:
             self._takeovers.begin(p, take_over(found, kept, self._making))
 
     def _follow(self) -> None:
-        """Every task that is live goes on with the model that is served now; others do when they are."""
-        models = self._making.models
-        if models.look():
-            self._figures.model(models.model.version, models.model.sha256)
+        """Every task that is live goes on with the model and the context that are served now; others do when they are."""
+        served = self._making.served
+        served.look()
         for task in self.tasks.values():
-            if not task.restoring and task.pipeline.model is not models.model:
-                task.adopt(models.model)
+            if not task.restoring and not task.goes_by(served.now):
+                task.adopt(served.now)
 
     def _hold(self, source: Source, partition: int, task: Task) -> None:
         self.tasks[partition] = task

@@ -33,9 +33,9 @@ class Mark(msgspec.Struct, frozen=True):
     generation: int = 0
     """Of that snapshot."""
     basis: str = ""
-    """What all events since the snapshot were processed with besides models (context, settings), as a hash; empty: not one and the same."""
-    models: tuple[tuple[int, str], ...] = ()
-    """Versions that events since the snapshot were processed with, each with the offset from which on."""
+    """The settings that all events since the snapshot were processed with, as a hash; empty: not one and the same, or not all is known."""
+    changes: tuple[tuple[int, tuple[str, str]], ...] = ()
+    """Versions of model and context that events since the snapshot were processed with, each with the offset from which on."""
     log: str = ""
     """Id of the topic of events: one that was deleted and made anew has another."""
     skipped: tuple[int, ...] = ()

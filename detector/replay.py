@@ -14,16 +14,15 @@ import numpy as np
 from detector.core.daily import Daily, recent
 from detector.core.events import EventBatch
 from detector.core.frame import DAY
-from detector.core.model import Model
-from detector.core.pipeline import Outcome, Pipeline
+from detector.core.pipeline import InForce, Outcome, Pipeline
 from detector.core.refresh import refresh
 from detector.core.strings import kafka_partitions
 
 BATCH = 10_000
 
 
-Changes: TypeAlias = Sequence[tuple[int, Model]]
-"""Models, each with the offset from which on it scored; offsets ascend."""
+Changes: TypeAlias = Sequence[tuple[int, InForce]]
+"""What was in force, each with the offset from which on; offsets ascend."""
 
 
 class Replayed(NamedTuple):
@@ -40,7 +39,7 @@ def replay(
     """Plays events in log order; each goes to the partition that Kafka's default partitioner chooses for its actor.
 
     Offsets are counted for each partition in the order of the events; a refused record is in none, for nobody knows its key. `nightly`: at
-    each day's turn the model is refreshed for all partitions. `changes`: by partition, the models that a live service went over to.
+    each day's turn the model is refreshed for all partitions. `changes`: by partition, what a live service went over to.
     """
     tasks = [pipeline() for _ in range(partitions)]
     ends = np.zeros(partitions, np.int64)
@@ -55,18 +54,18 @@ def replay(
             if len(rows):
                 part = some.take(rows).placed(topic, partition, ends[partition] + np.arange(len(rows), dtype=np.int64))
                 ends[partition] += len(rows)
-                for piece, model in _cut(part, changes.get(partition, ())):
-                    if model is not None and model is not task.model:
-                        task.adopt(model)
+                for piece, what in _cut(part, changes.get(partition, ())):
+                    if what is not None and (what.model is not task.model or what.context is not task.context):
+                        task.adopt(what.model, what.framer)
                     yield Replayed(piece, task.process(piece))
 
 
-def _cut(part: EventBatch, changes: Changes) -> Iterator[tuple[EventBatch, Model | None]]:
-    """Pieces, each with the model that was last changed to at its first event or before it in this part."""
+def _cut(part: EventBatch, changes: Changes) -> Iterator[tuple[EventBatch, InForce | None]]:
+    """Pieces, each with what was last changed to at its first event or before it."""
     at = [offset for offset, _ in changes]
     for start, stop in pairwise(sorted({0, len(part), *np.searchsorted(part.offset, at).tolist()})):
         piece = part.take(slice(start, stop))
-        yield piece, next((model for offset, model in reversed(changes) if offset <= piece.offset[0]), None)
+        yield piece, next((what for offset, what in reversed(changes) if offset <= piece.offset[0]), None)
 
 
 class _Night:

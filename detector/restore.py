@@ -17,8 +17,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from detector import failpoints
 from detector.core.daily_blocks import Backlog, Origin, Place
 from detector.core.events import Records
-from detector.core.model import Model
-from detector.core.pipeline import Pipeline
+from detector.core.pipeline import InForce, Pipeline
 from detector.core.snapshots import Assembly, parse_key
 from detector.errors import StateError
 from detector.marks import POSITION, REBUILD, Mark, Position, read_mark, read_position
@@ -34,12 +33,16 @@ Reading: TypeAlias = Generator[Span, "Records | None", T]
 """Asks for a span, is sent what there is in it run by run, then None."""
 
 
-class Models(Protocol):
-    model: Model
-    """The one that is served."""
+class Served(Protocol):
+    @property
+    def now(self) -> InForce:
+        """What is served."""
 
-    def find(self, version: str) -> Model | None: ...
-    def look(self) -> bool: ...
+    def find(self, versions: tuple[str, str]) -> tuple[InForce, bool]:
+        """What was served before, by the versions of model and context; and whether both are to be had. What is not is that of now."""
+
+    def look(self) -> None:
+        """Now may change."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +51,34 @@ class Making:
 
     topic: str
     """Of the events."""
-    pipeline: Callable[[int, Model], Pipeline]
+    pipeline: Callable[[int, InForce], Pipeline]
     """From the time on at which alerts begin."""
-    models: Models
+    served: Served
     refusals: Callable[[], Refusals]
     basis: str
-    """Hash of context and settings."""
+    """Hash of the settings."""
     rebuild: bool = False
     """The state topic is not believed."""
     positions: bool = True
     """Whether position records are written in one transaction with the outputs."""
 
-    def task(self, partition: int, starts: int, position: int, live_from: int, model: Model) -> Task:
-        made = self.pipeline(starts, model)
+    def task(self, partition: int, starts: int, position: int, live_from: int, what: InForce) -> Task:
+        made = self.pipeline(starts, what)
         backlog = Backlog(Origin(made.view.name, self.topic, partition))
         source = "input" if live_from > position else "nothing"
-        models = ((position, model),)
-        return Task(partition, made, backlog, position, live_from, self.refusals(), basis=self.basis, models=models, source=source)
+        changes = ((position, what),)
+        return Task(partition, made, backlog, position, live_from, self.refusals(), basis=self.basis, changes=changes, source=source)
 
-    def changes(self, mark: Mark, first: int) -> tuple[tuple[tuple[int, Model], ...], bool]:
-        """The models that a mark names, each with the offset from which on; and whether all are there. The one that is served stands for
-        what is missing.
+    def changes(self, mark: Mark, first: int, live: int) -> tuple[tuple[tuple[int, InForce], ...], bool]:
+        """The models and contexts that a mark names, each with the offset from which on; and whether all are there. What is served stands
+        for what is missing, and goes on so from where outputs are told again.
         """
-        found = [(at, self.models.find(version)) for at, version in mark.models]
-        all_there = bool(found) and all(model is not None for _, model in found)
-        return tuple((at, model or self.models.model) for at, model in found) or ((first, self.models.model),), all_there
+        found = [(at, *self.served.find(versions)) for at, versions in mark.changes]
+        changes = tuple((at, what) for at, what, _ in found) or ((first, self.served.now),)
+        last = changes[-1][1]
+        if not found or last.versions != mark.changes[-1][1]:
+            changes = (*changes, (live, last))
+        return changes, bool(found) and all(there for _, _, there in found)
 
 
 @dataclass(frozen=True)
@@ -102,32 +108,33 @@ def take_over(found: Found, kept: Task | None, making: Making) -> Reading[Task]:
     said = None if believed else (yield from _position(found.partition, look, end))
     settled = _settled(found, mark, said, believed)
     if settled is None:
-        task = making.task(found.partition, found.starts, found.first, found.first, making.models.model)
+        task = making.task(found.partition, found.starts, found.first, found.first, making.served.now)
         task.state_at, task.log = end if making.positions else -1, found.log
         return task
     offset, mark, metadata = settled
     _same_log(found, offset, mark)
     live, sent = max(offset, found.first), Place(mark.day, mark.blocks)
-    models, all_there = making.changes(mark, found.first)
+    changes, all_there = making.changes(mark, found.first, live)
     if kept is not None and kept.backlog.sent <= sent and _goes_on(kept, offset, mark):
         exact = kept.position >= found.first and (kept.exact or not kept.restoring)
         task = replace(kept, position=max(kept.position, found.first), live_from=live, exact=exact, source="memory")
     else:
-        task = yield from _restored(found, mark, live, making, models[0][1])
+        task = yield from _restored(found, mark, live, making, changes[0][1])
     task.backlog.reached(sent)
-    task.models, task.models_told = models, mark.models
+    task.changes, task.told_changes = changes, mark.changes
     task.mark, task.committed, task.beats, task.skipped = mark, (offset, metadata), mark.beats, mark.skipped
     seen = task.saved.offset if task.saved.manifest == mark.snapshot else -1  # of one that is not committed, nothing is known
     task.state_at, task.log = end if making.positions else -1, found.log
-    task.saved, task.told = Saved(-1 if task.rebuilt else mark.snapshot, mark.generation, seen), mark.snapshot
+    made = task.saved.time if task.saved.manifest == mark.snapshot else 0.0
+    task.saved, task.told = Saved(-1 if task.rebuilt else mark.snapshot, mark.generation, seen, made), mark.snapshot
     task.exact = task.exact and all_there and mark.basis == making.basis and offset == live
-    task.basis = making.basis if mark.basis == making.basis else ""
+    task.basis = making.basis if mark.basis == making.basis and all_there else ""
     return task
 
 
 def _goes_on(kept: Task, offset: int, mark: Mark) -> bool:
     """Whether its state is one that what is committed comes from."""
-    same = in_force(mark.models, kept.position) == kept.pipeline.model.version
+    same = in_force(mark.changes, kept.position) == (kept.pipeline.model.version, kept.pipeline.context.version)
     return same and kept.position <= offset and kept.pipeline.policy.starts == mark.alerts_start
 
 
@@ -150,7 +157,8 @@ def _settled(found: Found, mark: Mark | None, said: Position | None, believed: b
         raise StateError(f"partition {p}: committed is offset {committed[0]} (alert {mark.seq}), but the state topic {there}{REBUILD}")
     if said is not None:
         what = "nothing is committed" if committed is None else f"offset {committed[0]}, which is committed, is not by this service"
-        log.error(f"{what}; going on from where outputs were delivered", extra={"partition": p, "offset": said.offset, "audit": True})
+        where = {"partition": p, "offset": said.offset, "detail": what}
+        log.error("going on from where outputs were delivered, not from the group's offset", extra={**where, "audit": True})
         return said.offset, said.mark, "" if committed is None else committed[1]
     if committed is not None:
         raise StateError(
@@ -160,24 +168,25 @@ def _settled(found: Found, mark: Mark | None, said: Position | None, believed: b
     return None
 
 
-def _restored(found: Found, mark: Mark, live: int, making: Making, model: Model) -> Reading[Task]:
+def _restored(found: Found, mark: Mark, live: int, making: Making, what: InForce) -> Reading[Task]:
     """From the newest snapshot; from the oldest event where there is none that fits."""
-    task = making.task(found.partition, mark.alerts_start, found.first, live, model)
+    task = making.task(found.partition, mark.alerts_start, found.first, live, what)
     if mark.snapshot < 0 or making.rebuild:
         return replace(task, rebuilt=mark.generation > 0)  # there was one: what was set aside before it is not named any more
-    assembly = yield from _snapshot(task.backlog.origin, mark.snapshot, task.pipeline.tracker.state.room)
+    assembly, made = yield from _snapshot(task.backlog.origin, mark.snapshot, task.pipeline.tracker.state.room)
     try:
         task.pipeline.restore(assembly.arrays(), own=True)
     except StateError as error:  # another version, or a model with other hypotheses: that was decided by a person
-        log.warning(f"the snapshot does not fit, state is built from the events retained: {error}", extra={"partition": found.partition})
-        return replace(making.task(found.partition, mark.alerts_start, found.first, live, model), rebuilt=True)
+        why = {"partition": found.partition, "error": str(error)}
+        log.warning("the snapshot does not fit, state is built from the events retained", extra={**why, "audit": True})
+        return replace(making.task(found.partition, mark.alerts_start, found.first, live, what), rebuilt=True)
     if assembly.offset < found.first:
         log.error(
             "records were deleted that the snapshot had not seen",
             extra={"partition": found.partition, "from": assembly.offset, "to": found.first, "audit": True},
         )
     task.position, task.exact = max(assembly.offset, found.first), assembly.offset >= found.first
-    task.saved, task.source = Saved(mark.snapshot, mark.generation, assembly.offset), "snapshot"
+    task.saved, task.source = Saved(mark.snapshot, mark.generation, assembly.offset, made), "snapshot"
     return task
 
 
@@ -191,13 +200,13 @@ def _position(partition: int, start: int, stop: int) -> Reading[Position | None]
     return None if found is None else read_position(found, partition)
 
 
-def _snapshot(origin: Origin, at: int, room: Callable[[int], int]) -> Reading[Assembly]:
-    """The snapshot whose manifest lies there."""
-    p, manifest = origin.partition, None
+def _snapshot(origin: Origin, at: int, room: Callable[[int], int]) -> Reading[tuple[Assembly, float]]:
+    """The snapshot whose manifest lies there, and when it was written, in seconds since 1970."""
+    p, manifest, made = origin.partition, None, 0.0
     while (run := (yield at, at + 1)) is not None:
         for row in range(len(run)):
             if int(run.offset[row]) == at:
-                manifest = run.part(run.value, row)
+                manifest, made = run.part(run.value, row), float(run.timestamp[row]) / 1000
     if manifest is None:
         raise StateError(f"partition {p}: the state topic has no manifest of a snapshot at offset {at}{REBUILD}")
     assembly, added = Assembly(manifest, origin, room), 0
@@ -207,4 +216,4 @@ def _snapshot(origin: Origin, at: int, room: Callable[[int], int]) -> Reading[As
             if parse_key(run.part(run.key, row) or b"") == (assembly.generation % 2, added):
                 assembly.add(added, run.part(run.value, row) or b"")
                 added += 1
-    return assembly
+    return assembly, made

@@ -18,6 +18,7 @@ from detector import failpoints
 from detector.checkpoints import Checkpoints
 from detector.core.daily_blocks import TOGETHER
 from detector.core.events import EventBatch, Records
+from detector.counting import count
 from detector.delivery import Delivery, Message, Plan
 from detector.doubts import Doubts
 from detector.drift import Drift
@@ -41,7 +42,7 @@ class Sink(Protocol):
     def deliver(
         self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], tuple[int, str]], membership: Any
     ) -> Sequence[int]: ...  # fmt: skip
-    def settle(self, deadline: float) -> None: ...
+    def settle(self, deadline: float) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -114,13 +115,15 @@ class Service:
             self._complete(delivery, moved, self.tick)
         self._deliver(source, delivery, time.perf_counter() - began)
         self._relieve(source)
-        self._lag.look(source, runs, self._plan.batch_limit, self._holdings.tasks)
+        if self._lag.look(source, runs, self._plan.batch_limit, self._holdings.tasks):
+            self._figures.oldest_snapshot(self._checkpoints.oldest(self._holdings.tasks.values()))
         if 0 < sum(map(len, runs)) < min(SMALL, self._plan.batch_limit):
             self._wait(PACE - (time.monotonic() - self.tick))
 
     def _apply(self, source: Source) -> None:
         self._holdings.apply(source)
         self._joined = source.membership() is not None
+        self._figures.connected(self._joined and not self._doubts.open)
 
     def _process(self, source: Source, runs: Sequence[Records]) -> tuple[Delivery, set[int]]:
         """Every task takes in its records. Gives the outputs behind their committed offsets, and the partitions that have come there."""
@@ -145,6 +148,7 @@ class Service:
                 self._figures.processing_failed()
                 self._holdings.retake(source, task.partition, int(run.offset[-1]) + 1)
             else:
+                made.stages.update(task.watch.take())
                 delivery.join(made)
                 if task.position > began:
                     moved.add(task.partition)
@@ -210,7 +214,8 @@ class Service:
             except self._doubt as doubt:
                 self._doubts.met(doubt)
                 log.warning("transaction in doubt", extra={"error": str(doubt), "partitions": sorted(delivery.ends)})
-                self._settle()
+                if self._settle():
+                    self._figures.producer_rebuilt()
                 if self._happened(source, delivery):
                     break
                 if self.stopping:
@@ -219,12 +224,14 @@ class Service:
                 membership = self._linger(source, delivery, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
         if delivery.ends:
-            self._figures.transaction(time.perf_counter() - began)
+            self._figures.transaction(time.perf_counter() - began, time.time())
             self._delivered(source, delivery, places, time.perf_counter() - began)
-            self._count(delivery, seconds)
+            count(self._figures, delivery, seconds)
 
-    def _settle(self) -> None:
-        """Has the last transaction ended, a little at a time, for the loop is seen to live. Raises BrokerError after SETTLE seconds."""
+    def _settle(self) -> bool:
+        """Has the last transaction ended, a little at a time, for the loop is seen to live. Whether that took another producer. Raises
+        BrokerError after SETTLE seconds.
+        """
         end = time.monotonic() + SETTLE
         while True:
             self.tick = time.monotonic()
@@ -280,18 +287,12 @@ class Service:
         self._checkpoints.forget()
         self._holdings.leave()
         self._lag.forget()
+        self._doubts.open = False
+        self._figures.connected(False)
+        self._figures.oldest_snapshot(None)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self.stopping:
             self.tick = time.monotonic()
             time.sleep(min(left, 0.05))
-
-    def _count(self, delivery: Delivery, seconds: float) -> None:
-        now = time.time()
-        self._figures.batch(seconds, delivery.events, delivery.late, delivery.refused)
-        self._figures.notables(delivery.notables, delivery.dropped)
-        self._figures.daily(delivery.blocks)
-        self._figures.beats(delivery.beats)
-        for severity, arrived in delivery.raised:
-            self._figures.alert(severity, now - arrived / 1000)

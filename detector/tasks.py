@@ -6,9 +6,10 @@ Before `live_from` a task is being restored: it sees records again whose outputs
 from __future__ import annotations
 
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -18,10 +19,10 @@ import numpy as np
 from detector import failpoints
 from detector.core.daily_blocks import Backlog, Place
 from detector.core.events import DeadLetter, EventBatch, Records
-from detector.core.model import Model
-from detector.core.pipeline import Outcome, Pipeline
+from detector.core.pipeline import InForce, Outcome, Pipeline
 from detector.errors import StateError
 from detector.marks import REBUILD, Mark, encode_mark
+from detector.metrics.stopwatch import Stopwatch
 from detector.refusals import Refusals
 
 log = logging.getLogger("detector.tasks")
@@ -32,14 +33,14 @@ TRIES = 3
 MOST_SKIPPED = 64
 """Records that may be set aside between two snapshots; what is committed has to name each."""
 MOST_CHANGES = 16
-"""Of the model, likewise."""
+"""Of model and context, likewise."""
 
 T = TypeVar("T")
 Decode = Callable[[Records], EventBatch]
 Taken = tuple[EventBatch, Outcome]
 
 
-MODEL_CHANGED = "model changed"
+MODEL_CHANGED, CONTEXT_CHANGED = "model changed", "context changed"
 
 
 class Saved(NamedTuple):
@@ -50,6 +51,8 @@ class Saved(NamedTuple):
     generation: int = 0
     offset: int = -1
     """The next event of the input, as the snapshot has it."""
+    time: float = 0.0
+    """When it was written, in seconds since 1970."""
 
 
 NOTHING = Saved()
@@ -75,11 +78,11 @@ class Task:
     """The state topic holds nothing of what comes next before this offset."""
     saved: Saved = NOTHING
     basis: str = ""
-    """What the events since the snapshot were processed with, besides models."""
-    models: tuple[tuple[int, Model], ...] = ()
-    """The models they were, and are to be replayed with, each with the offset from which on."""
-    models_told: tuple[tuple[int, str], ...] = ()
-    """Those that are committed."""
+    """The settings that the events since the snapshot were processed with."""
+    changes: tuple[tuple[int, InForce], ...] = ()
+    """The models and contexts they were, and are to be replayed with, each with the offset from which on."""
+    told_changes: tuple[tuple[int, tuple[str, str]], ...] = ()
+    """Their versions, as committed."""
     log: str = ""
     """Id of the topic of events."""
     skipped: tuple[int, ...] = ()
@@ -95,6 +98,9 @@ class Task:
     """Why the partition is not read on, if it is not."""
     told: int = -1
     """Manifest of the snapshot that is committed as the newest."""
+    watch: Stopwatch = field(default_factory=Stopwatch)
+    made: float = field(default_factory=time.time)
+    """When it came to be here, in seconds since 1970."""
 
     @property
     def restoring(self) -> bool:
@@ -115,21 +121,24 @@ class Task:
             yield from self._take(records.take(slice(first, first + PIECE)), decode)
 
     def _pieces(self, records: Records, start: int, stop: int) -> list[int]:
-        """Cut where the model was changed, too."""
-        changes = np.searchsorted(records.offset, [at for at, _ in self.models]).tolist()
+        """Cut where model or context were changed, too."""
+        changes = np.searchsorted(records.offset, [at for at, _ in self.changes]).tolist()
         return sorted({*range(start, stop, PIECE), *(at for at in changes if start < at < stop), stop})
 
     def _resume_with(self, offset: int) -> None:
-        """The model that was in force there."""
-        if (model := in_force(self.models, offset)) is not None and model is not self.pipeline.model:
-            self.pipeline.adopt(model)
+        """What was in force there."""
+        if (what := in_force(self.changes, offset)) is not None and not self.goes_by(what):
+            self.pipeline.adopt(what.model, what.framer)
 
-    def adopt(self, model: Model) -> None:
-        """From here on, events are scored with this one; a takeover replays it so."""
-        self.pipeline.adopt(model)
-        self.models = (*(each for each in self.models if each[0] < self.position), (self.position, model))
-        if len(self.models) > MOST_CHANGES:  # no snapshot for so long
-            self.models, self.basis = self.models[1:], ""
+    def goes_by(self, what: InForce) -> bool:
+        return self.pipeline.model is what.model and self.pipeline.context is what.context
+
+    def adopt(self, what: InForce) -> None:
+        """From here on, events are judged by this; a takeover replays it so."""
+        self.pipeline.adopt(what.model, what.framer)
+        self.changes = (*(each for each in self.changes if each[0] < self.position), (self.position, what))
+        if len(self.changes) > MOST_CHANGES:  # no snapshot for so long
+            self.changes, self.basis = self.changes[1:], ""
 
     def _take(self, records: Records, decode: Decode) -> list[Taken]:
         if self.skipped and (again := np.isin(records.offset, self.skipped)).any():
@@ -146,8 +155,10 @@ class Task:
         return taken
 
     def _process(self, records: Records, decode: Decode) -> Taken:
+        self.watch.start()
         batch = decode(records)
-        return batch, self.pipeline.process(batch)
+        self.watch("decode")
+        return batch, self.pipeline.process(batch, self.watch)
 
     def _halved(self, records: Records, decode: Decode) -> list[Taken]:
         """One of these records, or more, made processing fail: those that do so alone are set aside."""
@@ -199,7 +210,7 @@ class Task:
             self._halt(why)
 
     def _halt(self, why: str) -> None:
-        log.error(f"partition halted: {why}", extra={"partition": self.partition, "audit": True})
+        log.error("partition halted", extra={"partition": self.partition, "detail": why, "audit": True})
         self.halted = why
 
     def go_live(self) -> None:
@@ -222,7 +233,7 @@ class Task:
         seq, head = (self.mark.seq, self.mark.head) if self.mark is not None else (self.pipeline.seq, self.pipeline.head)
         mark = Mark(
             self.pipeline.policy.starts, seq, head, *sent, beats=self.beats, state=self.state_at, snapshot=self.saved.manifest,
-            generation=self.saved.generation, basis=self.basis, models=tuple((at, model.version) for at, model in self.models),
+            generation=self.saved.generation, basis=self.basis, changes=tuple((at, what.versions) for at, what in self.changes),
             log=self.log, skipped=self.skipped,
         )  # fmt: skip
         return max(self.position, self.live_from), mark
@@ -234,25 +245,31 @@ class Task:
         self.committed = offset, encode_mark(mark)
         self.backlog.reached(Place(mark.day, mark.blocks))
         self.told = mark.snapshot
-        self._tell(mark.models)
+        self._tell(mark.changes)
         if state_at is not None:
             self.state_at = state_at
 
-    def _tell(self, models: tuple[tuple[int, str], ...]) -> None:
-        """A change of the model is told when it is certain, so that `replay --changes` can play it."""
-        if models != self.models_told:
-            for offset, version in models:
-                if (offset, version) not in self.models_told:
-                    where = {"view": self.pipeline.view.name, "partition": self.partition, "offset": offset}
-                    log.info(MODEL_CHANGED, extra={**where, "version": version, "audit": True})
-            self.models_told = models
+    def _tell(self, changes: tuple[tuple[int, tuple[str, str]], ...]) -> None:
+        """A change is told when it is certain, so that `replay --changes` can play it. Those of before this takeover were told then."""
+        if changes == self.told_changes:
+            return
+        told = self.told_changes
+        for offset, (model, context) in (each for each in changes if each[0] >= self.live_from):
+            before = in_force(told, offset) or ("", "")
+            where = {"view": self.pipeline.view.name, "partition": self.partition, "offset": offset}
+            if model != before[0]:
+                log.info(MODEL_CHANGED, extra={**where, "model": model, "audit": True})
+            if context != before[1]:
+                log.info(CONTEXT_CHANGED, extra={**where, "context": context, "audit": True})
+            told = (*told, (offset, (model, context)))
+        self.told_changes = changes
 
     def snapshot_complete(self, saved: Saved, basis: str) -> None:
         """From the next commit on, a takeover begins there."""
         self.saved, self.basis = saved, basis
         self.skipped = tuple(offset for offset in self.skipped if offset >= saved.offset)
-        before = [each for each in self.models if each[0] <= saved.offset]
-        self.models = (*before[-1:], *(each for each in self.models if each[0] > saved.offset))
+        before = [each for each in self.changes if each[0] <= saved.offset]
+        self.changes = (*before[-1:], *(each for each in self.changes if each[0] > saved.offset))
 
 
 def in_force(changes: Sequence[tuple[int, T]], offset: int) -> T | None:

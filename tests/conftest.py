@@ -19,13 +19,20 @@ for name in ("CI", "BUILD_NUMBER"):
 
 @pytest.fixture(scope="session")
 def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """Started by the first test that asks, for all. A test that kills or pauses a broker makes its own: `with Broker(tmp_path)`."""
+    """Started by the first test that asks, for all. A test that kills or pauses a broker asks for `own`."""
     with Broker(tmp_path_factory.mktemp("broker")) as started:
         request.config.stash[KEPT] = started
         yield started
     shutil.rmtree(started.folder / "data")
     if not request.session.testsfailed:
         shutil.rmtree(started.folder)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A broker to kill and to freeze."""
+    with Broker(tmp_path_factory.mktemp("own")) as started:
+        yield started
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 import world
 from clock import quick
 from msgspec.structs import replace
-from promotions import Registry, models
+from promotions import Registry, Versions, contexts, first, judging, models
 from simulation import PARTITIONS, TOGETHER, Broker, Death, Poisoned, StateLog, log, making, pipeline, process, understood
 
 from detector import checkpoints, delivery, failpoints, service
@@ -42,9 +42,9 @@ def origin(p: int) -> Origin:
     return Origin(EMPLOYEE.name, world.TOPIC, p)
 
 
-def truth(changes: Mapping[int, Mapping[int, str]], without: tuple[tuple[int, int], ...] = ()) -> tuple[Outputs, list[bytes]]:
+def truth(changes: Mapping[int, Mapping[int, Versions]], without: tuple[tuple[int, int], ...] = ()) -> tuple[Outputs, list[bytes]]:
     """What has to be delivered of the whole log, partition after partition; and the final states. `changes`: by partition, from which
-    offset on which model was in force. `without`: (partition, offset) of records that were set aside.
+    offset on which model and context were in force. `without`: (partition, offset) of records that were set aside.
     """
     told: Outputs = {"alerts": [], "notables": [], "daily": []}
     final = []
@@ -53,7 +53,7 @@ def truth(changes: Mapping[int, Mapping[int, str]], without: tuple[tuple[int, in
         aside = [offset for where, offset in without if where == p]
         kept = records.take(np.flatnonzero(~np.isin(records.offset, aside)))
         for start, stop in pairwise([*sorted(changes[p]), END]):
-            task.adopt(models()[changes[p][start]])
+            task.adopt(*judging(changes[p][start]))
             outcome = task.process(understood(kept.take((kept.offset >= start) & (kept.offset < stop))))
             told["alerts"] += [value for _, value in outcome.alerts]
             told["notables"] += [value for _, value in outcome.notables]
@@ -222,27 +222,31 @@ def looks_again() -> None:
 
 
 def plays_changes() -> None:
-    """A takeover replays each event with the model that it was scored with."""
-    first, second = models().values()
+    """A takeover replays each event with the model and the context that it was judged by."""
+    (model, stricter), (context, careless) = models(), contexts()
+    turns = [judging((m, c)) for m, c in ((model, context), (stricter, context), (stricter, careless), (model, careless))]
     records, lived = log()[0], taken(Found(0, None, 0, END, (0, 0), "", 0))
-    for stop, model in ((500, second), (800, first), (1000, second)):
+    for stop, what in zip((500, 800, 1000), turns[1:], strict=True):
         for _ in lived.process(records.take((records.offset >= lived.position) & (records.offset < stop)), understood):
             pass
-        lived.adopt(model)
+        lived.adopt(what)
     lived.backlog.reached(Place(END, 0))
     offset, mark = lived.to_commit(lived.backlog.sent)
-    assert mark.models == ((0, first.version), (500, second.version), (800, first.version), (1000, second.version)) and offset == 1000
+    assert mark.changes == tuple((at, what.versions) for at, what in zip((0, 500, 800, 1000), turns, strict=True)) and offset == 1000
     task = taken(Found(0, (offset, encode_mark(replace(mark, state=-1))), 0, END, (0, 0), "", 0))
     for _ in task.process(records.take(records.offset < 1001), understood):
         break
-    assert task.pipeline.model is second
+    assert task.goes_by(turns[3])
     for _ in lived.process(records.take(records.offset == 1000), understood):
         pass
     assert flat(task.pipeline.snapshot()) == flat(lived.pipeline.snapshot())
     lived.snapshot_complete(Saved(7, 1, 700), "")
-    assert lived.models == ((500, second), (800, first), (1000, second))
-    elsewhere = replace(mark, state=-1, models=((0, first.version), (400, first.version)))  # changed by another process meanwhile
-    assert taken(Found(0, (1500, encode_mark(elsewhere)), 0, END, (0, 0), "", 0), kept=lived).pipeline is not lived.pipeline
+    assert [(at, what.versions) for at, what in lived.changes] == list(mark.changes[1:])
+    for there in ((model, context), (model, careless)):  # changed by another process meanwhile
+        elsewhere = replace(mark, state=-1, changes=((0, first()), (400, (stricter, context)), (900, there)))
+        assert (taken(Found(0, (1500, encode_mark(elsewhere)), 0, END, (0, 0), "", 0), kept=lived).pipeline is lived.pipeline) == (
+            there == lived.changes[-1][1].versions
+        )
 
 
 def tells_apart() -> None:

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import world
-from promotions import Registry
+from promotions import Registry, Versions, first, judging
 
 from detector.checkpoints import Checkpoints
 from detector.core.events import EventBatch, Records
 from detector.core.formats.native import Limits, decode
 from detector.core.frame import DAY
-from detector.core.model import Model
-from detector.core.pipeline import Outcome, Pipeline, Policy
+from detector.core.pipeline import InForce, Outcome, Pipeline, Policy
 from detector.core.views import EMPLOYEE
 from detector.delivery import Message, Plan
 from detector.holdings import Holdings
@@ -79,15 +78,16 @@ class Poisoned(Pipeline):
     fails = False
     at = (100, 101, 700)
 
-    def process(self, batch: EventBatch) -> Outcome:
-        outcome = super().process(batch)
+    def process(self, batch: EventBatch, *args: Any) -> Outcome:
+        outcome = super().process(batch, *args)
         if self.fails and np.isin(batch.offset, self.at).any():
             raise RuntimeError("poison")
         return outcome
 
 
-def pipeline(starts: int, model: Model | None = None) -> Pipeline:
-    return Poisoned(EMPLOYEE, model or world.model(), world.context(), Policy(world.BUDGET, starts), 1000)
+def pipeline(starts: int, what: InForce | None = None) -> Pipeline:
+    model, framer = what or judging(first())
+    return Poisoned(EMPLOYEE, model, framer.context, Policy(world.BUDGET, starts), 1000)
 
 
 @dataclass
@@ -98,9 +98,9 @@ class Broker:
     topics: dict[tuple[str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
     """What was compacted away is (b"", b"")."""
     offsets: dict[int, tuple[int, str]] = field(default_factory=dict)
-    champion: str = field(default_factory=lambda: world.model().version)
-    changes: dict[int, dict[int, str]] = field(default_factory=lambda: {p: {} for p in range(PARTITIONS)})
-    """By partition: from which offset on which model was in force, as committed."""
+    served: Versions = field(default_factory=first)
+    changes: dict[int, dict[int, Versions]] = field(default_factory=lambda: {p: {} for p in range(PARTITIONS)})
+    """By partition: from which offset on which model and context were in force, as committed."""
 
     def take(self, messages: Sequence[Message], offsets: Mapping[tuple[str, int], tuple[int, str]]) -> list[int]:
         """A transaction that is committed."""
@@ -115,7 +115,7 @@ class Broker:
             assert self.offsets.get(p) != to, "after a doubt, nobody could tell whether this transaction happened"
         self.offsets |= {p: to for (_, p), to in offsets.items()}
         for p, (_, mark) in self.offsets.items():
-            self.changes[p] |= dict(understood_mark(mark).models)
+            self.changes[p] |= dict(understood_mark(mark).changes)
         return places
 
     def values(self, topic: str) -> list[bytes]:
@@ -219,7 +219,9 @@ class Sink:
             raise Death
         return places
 
-    def settle(self, deadline: float) -> None: ...
+    def settle(self, deadline: float) -> bool:
+        return False
+
     def close(self) -> None: ...
 
 

@@ -45,16 +45,16 @@ core.tracking
 core.pipeline
 core.evaluation core.comparison
 failpoints
-storage files archive kafka metrics endpoints logs pictures
-registry
+storage files archive kafka metrics endpoints logs pictures supervisor
+registry contexts
 marks refusals champion
 shards
 tasks training processes
 cluster
 restore replay delivery renewal changes
-takeovers checkpoints
+takeovers checkpoints counting
 holdings
-doubts lag drift
+doubts lag drift reviews
 service comparison cards
 sandbox
 config
@@ -64,7 +64,7 @@ RANK = {f"detector.{name}": rank for rank, line in enumerate(ORDER.split("\n")) 
 DRIVERS = {
     "detector." + name
     for line in (
-        "service doubts lag champion",
+        "service doubts lag champion reviews",
         "holdings checkpoints delivery",
         "restore takeovers tasks",
         "replay shards training comparison",

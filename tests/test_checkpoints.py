@@ -96,3 +96,20 @@ def test_at_no_time_is_there_a_snapshot_of_a_state_that_is_not_new_or_not_known(
     for name, value in change.items():
         setattr(task, name, value)
     assert not made.wanted(task, NOW) and not made.wanted(task)
+
+
+def test_the_oldest_snapshot_is_that_of_the_task_that_waits_longest_for_its_next() -> None:
+    made, one, other = Checkpoints(0.0, "as ever"), a_task(0), a_task(1)
+    one.saved, other.saved = one.saved._replace(time=500.0), other.saved._replace(time=400.0)
+    assert made.oldest([one, other]) == 400 and made.oldest([one]) == 500 and made.oldest([]) is None
+    other.saved = other.saved._replace(offset=other.position)  # it has seen nothing since
+    assert made.oldest([one, other]) == 500
+    one.saved, one.made = Saved(), 300.0
+    assert made.oldest([one, other]) == 300, "without one it is as old as the task"
+    assert Checkpoints(math.inf, "as ever").oldest([one, other]) is None
+
+
+def test_a_snapshot_is_as_old_as_its_manifest_whoever_wrote_it() -> None:
+    made, task, before = Checkpoints(0.0, "as ever"), a_task(), time.time()
+    save(made, task)
+    assert before <= task.saved.time <= time.time()

@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
 
 import pytest
 
 from detector.cli import parser
-from detector.config.settings import Config
 from detector.core import hypotheses
 from detector.core.alerts import Alert
 from detector.core.context import OFF_WITHOUT
 from detector.core.dead_letters import REASONS
 from detector.errors import DetectorError
 from detector.kafka.topics import DESIGN
-from detector.metrics import COUNTERS, GAUGES, HISTOGRAMS
+from detector.metrics.page import lines
+from detector.metrics.table import TABLE, Kind
+from detector.sandbox import jars
+from detector.sandbox.java import OLDEST
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -71,29 +73,17 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert not {str(file.relative_to(ROOT)) for file in DOCS.rglob("*.md")} - {str(file.relative_to(ROOT)) for file in seen}
 
 
-def allowed(meta: Any) -> str:
-    low = f"over {meta.gt}" if meta.gt is not None else f"from {meta.ge}" if meta.ge is not None else ""
-    return f"{low} to {meta.le}".strip() if meta.le is not None else low or ("not empty" if meta.min_length else "")
+@pytest.mark.parametrize(("title", "kind"), [("Counters", "counter"), ("Histograms", "histogram"), ("Gauges", "gauge")])
+def test_the_page_of_metrics_shows_the_table_of_the_code(title: str, kind: Kind) -> None:
+    section = page("reference/metrics.md").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    assert [line for line in section.splitlines() if line.startswith("|")] == lines(kind)
 
 
-def rows_of_settings() -> list[str]:
-    rows = []
-    for section, kind in get_type_hints(Config).items():
-        for key, annotation in get_type_hints(kind, include_extras=True).items():
-            meta = get_args(annotation)[1]
-            default = json.dumps(getattr(kind(), key), ensure_ascii=False)
-            rows.append(f"| `{section}.{key}` | `{default}` | {allowed(meta)} | {meta.description} |")
-    return rows
-
-
-def test_the_page_of_settings_says_of_every_key_what_the_code_says_and_names_no_other() -> None:
-    rows = [line for line in page("reference/configuration.md").splitlines() if re.match(r"\| `\w+\.\w+` \|", line)]
-    assert rows == rows_of_settings()
-
-
-def test_the_page_of_metrics_names_every_metric_and_no_other() -> None:
-    exposed = {f"{name}_total" for name in COUNTERS} | set(HISTOGRAMS) | set(GAUGES)
-    assert set(re.findall(r"^\| `(detector_\w+)` ", page("reference/metrics.md"), re.M)) == exposed
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_metric_that_a_page_speaks_of_is_there(file: Path) -> None:
+    parts = [metric.exposed + part for metric in TABLE if metric.kind == "histogram" for part in ("_bucket", "_sum", "_count")]
+    spoken = set(re.findall(r"\bdetector_[a-z_]+\b(?!:)", file.read_text("utf-8")))  # a recorded one has a colon
+    assert spoken - {metric.exposed for metric in TABLE} - set(parts) <= {"detector_alerts"}  # a resource in an example
 
 
 def commands(parsers: argparse.ArgumentParser, path: str) -> Iterator[tuple[str, set[str]]]:
@@ -104,16 +94,6 @@ def commands(parsers: argparse.ArgumentParser, path: str) -> Iterator[tuple[str,
             yield from commands(below, f"{path} {name}")
     if not families:
         yield path, {flag for action in parsers._actions for flag in action.option_strings if flag.startswith("--")} - {"--help"}
-
-
-def test_the_page_of_the_command_line_names_every_command_and_flag_and_no_other() -> None:
-    _, *sections = re.split(r"^### ", page("reference/cli.md"), flags=re.M)
-    said = {}
-    for section in sections:
-        title, _, text = section.partition("\n")
-        flags = set(re.findall(r"^\| `(--[a-z-]+)", re.split(r"^## ", text, flags=re.M)[0], re.M))
-        said[title.strip("` ")] = flags | ({"--config", "--set"} if "[settings](#settings)" in text else set())
-    assert said == dict(commands(parser(), "detector"))
 
 
 def test_every_reason_for_a_dead_letter_is_documented() -> None:
@@ -147,6 +127,24 @@ def test_the_topics_in_use_are_documented_with_their_settings() -> None:
         assert not missing, role
 
 
+def test_every_module_has_its_place_on_the_page_of_the_architecture() -> None:
+    said = page("explanation/architecture.md")
+    modules = {path.name if path.is_file() else f"{path.name}/" for path in (ROOT / "detector").iterdir() if not path.name.startswith("__")}
+    modules -= {"py.typed"}
+    assert [name for name in sorted(modules) if f"`detector/{name}`" not in said and f"`{name}`" not in said] == []
+    assert [name for name in re.findall(r"`detector/([\w/.]+)`", said) if not (ROOT / "detector" / name).exists()] == []
+
+
+def test_what_is_supported_is_what_the_packages_and_the_sandbox_say() -> None:
+    said, project = page("reference/support.md"), tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert f"Apache Kafka {jars.VERSION}, KRaft" in said
+    versions = [kind.removeprefix("Programming Language :: Python :: ") for kind in project["classifiers"] if ":: 3." in kind]
+    assert f"| Python | {', '.join(versions)} |" in said
+    (client,) = (found for found in map(re.compile(r"kafka-python>=([\d.]+),<([\d.]+)").fullmatch, project["dependencies"]) if found)
+    assert f"| kafka-python | from {client[1]}, before {client[2]} |" in said
+    assert f"Java | {OLDEST} and newer" in said
+
+
 def test_what_the_readme_tells_to_make_can_be_made() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     told = set(re.findall(r"\bmake ([a-z-]+)", (ROOT / "README.md").read_text("utf-8")))
@@ -154,7 +152,7 @@ def test_what_the_readme_tells_to_make_can_be_made() -> None:
 
 
 def test_commands_shown_in_pages_are_commands() -> None:
-    known = {path for path, _ in commands(parser(), "detector")}
+    known = {path for path, _ in commands(parser(), "detector")} | {"detector --version"}
     shown = [
         (str(file.relative_to(ROOT)), line.strip())
         for file in PAGES

@@ -1,7 +1,7 @@
 """The laws of the house hold, and each bites: the changes to the code that break it are listed below, and are seen to break it.
 
 Law 2 (crashes) is tested against a real broker, law 6 (kernels equal slow, obvious versions) in tests/core. Law 9 (a model or context
-changes only at a snapshot) is a matter of the service: a pipeline has no way to change either.
+changes only at an offset that is committed) is a matter of the service, tested where models and contexts take turns (tests/lives.py).
 """
 
 from __future__ import annotations

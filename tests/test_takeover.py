@@ -13,6 +13,7 @@ from detector.core.daily_blocks import Place
 from detector.errors import StateError
 from detector.marks import encode_mark, read_mark
 from detector.restore import Found
+from detector.tasks import MOST_CHANGES, MOST_SKIPPED
 
 
 def test_the_chain_goes_on_where_the_log_was_cut_short() -> None:
@@ -82,10 +83,29 @@ def test_a_chain_that_a_restored_state_does_not_come_to_refuses_the_partition() 
     assert other.to_commit(Place(0, 0))[1].basis == "", "what the events since the snapshot were processed with is not one and the same"
 
 
+def test_where_an_earlier_context_is_gone_the_one_of_now_stands_in_and_nobody_compares_the_chain(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither this process nor the next: its state is not what it was."""
+    broker = done()
+    model, context = broker.served
+    offset, mark = broker.offsets[0][0], read_mark(broker.offsets[0][1])
+    assert mark is not None
+    gone = replace(mark, seq=mark.seq + 1, state=-1, changes=((0, (model, "0" * 16)),))
+    task = taken(found(committed=(offset, encode_mark(gone))), broker)
+    task.go_live()
+    live, then = task.to_commit(Place(0, 0))
+    assert (live, then.basis, then.changes) == (offset, "", ((0, (model, context)), (offset, (model, context))))
+    with caplog.at_level("INFO"):
+        task.delivered(live, then, None)
+    told = [(one.getMessage(), vars(one)["offset"]) for one in caplog.records if one.name == "detector.tasks"]
+    assert told == [("context changed", offset)], "from here on, outputs are by the one of now; what is before was told of then"
+    taken(found(committed=(live, encode_mark(replace(then, state=-1)))), broker).go_live()
+
+
 def test_what_is_committed_fits_an_offsets_metadata() -> None:
     task = taken(Found(0, None, 0, END, (0, 0), "a" * 36, 2**62))
-    task.skipped, task.state_at = tuple(range(10**15, 10**15 + 64)), 10**15
-    assert len(encode_mark(task.to_commit(Place(10**6, 10**6))[1])) < 2000, "brokers take 4,096 bytes"
+    task.skipped, task.state_at = tuple(range(10**15, 10**15 + MOST_SKIPPED)), 10**15
+    task.changes = tuple((10**15 + i, task.changes[0][1]) for i in range(MOST_CHANGES))
+    assert len(encode_mark(task.to_commit(Place(10**6, 10**6))[1])) < 3000, "brokers take 4,096 bytes"
 
 
 def test_a_topic_of_events_that_was_made_anew_refuses_the_partition() -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector import __version__
-from detector.cli.settings import kafka_settings, limits_of, trust_of
+from detector.cli.settings import contexts_of, kafka_settings, limits_of, trust_of
 from detector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from detector.champion import Champion
+    from detector.champion import Champion, Wish
     from detector.config import Config
-    from detector.core.context import Context
     from detector.core.model import Model
     from detector.core.pipeline import Pipeline
     from detector.delivery import Plan
@@ -30,32 +29,48 @@ SHADOW = "-shadow"
 """Behind the group's id: a shadow reads all events for itself."""
 
 
-def champion_of(config: Config) -> Champion:
-    """Raises ModelError, and ConfigError where the model is not for the hypotheses that were chosen."""
+class Registry:
+    """The models that may be served."""
+
+    def __init__(self, config: Config) -> None:
+        self._folder, self._trust = Path(config.models.registry), trust_of(config)
+        self._use = "challenger" if config.service.shadow else config.models.use
+
+    def current(self) -> str:
+        from detector.registry import current
+
+        return current(self._folder, self._use)
+
+    def load(self, version: str) -> Model:
+        from detector.core.views import EMPLOYEE
+        from detector.registry import load_model
+
+        return load_model(self._folder, version, EMPLOYEE.name, EMPLOYEE.names, self._trust)
+
+
+def champion_of(config: Config, metrics: Metrics, wish: Wish) -> Champion:
+    """Raises ModelError, ContextError, and ConfigError where the model is not for the hypotheses that were chosen."""
     from detector.champion import Champion
-    from detector.core.views import EMPLOYEE
-    from detector.registry import current, load_model
 
-    registry, use, trust = Path(config.models.registry), "challenger" if config.service.shadow else config.models.use, trust_of(config)
-
-    def load(version: str) -> Model:
-        return load_model(registry, version, EMPLOYEE.name, EMPLOYEE.names, trust)
-
-    model, chosen = load(use), config.detection.hypotheses
+    registry, contexts = Registry(config), contexts_of(config)
+    read = contexts.read()
+    for line in read.context.missing():
+        log.info("a file of the context is missing", extra={"detail": line})
+    model, chosen = registry.load(registry.current()), config.detection.hypotheses
     if chosen and set(chosen) != {h.name for h in model.hypotheses}:
         raise ConfigError(
             f"detection.hypotheses: model {model.version} is calibrated for {', '.join(h.name for h in model.hypotheses)}\n"
             "leave the setting empty, or train a model with the chosen ones"
         )
-    return Champion(model, lambda: current(registry, use), load)
+    return Champion(model, read, registry, contexts, metrics, wish)
 
 
-def build(config: Config, champion: Champion, context: Context, metrics: Metrics) -> Service:
+def build(config: Config, champion: Champion, metrics: Metrics) -> Service:
     """The service, its collaborators made from the settings."""
     from detector.checkpoints import Checkpoints
     from detector.config import moment
     from detector.core.formats.native import decode
-    from detector.core.pipeline import Pipeline, Policy
+    from detector.core.pipeline import InForce, Pipeline, Policy
     from detector.core.views import EMPLOYEE
     from detector.holdings import Holdings
     from detector.kafka.consumer import Consumer
@@ -68,12 +83,12 @@ def build(config: Config, champion: Champion, context: Context, metrics: Metrics
 
     settings, limits, topics = kafka_settings(config), limits_of(config), config.topics
 
-    def pipeline(starts: int, model: Model) -> Pipeline:
+    def pipeline(starts: int, what: InForce) -> Pipeline:
         policy = Policy(config.detection.budget, starts, round(config.input.max_age * 1000))
-        return Pipeline(EMPLOYEE, model, context, policy, config.detection.max_keys)
+        return Pipeline(EMPLOYEE, what.model, what.context, policy, config.detection.max_keys)
 
-    warm(pipeline(0, champion.model))
-    basis, starts = basis_of(config, context), moment(config.alerts.start) if config.alerts.start else None
+    warm(pipeline(0, champion.now))
+    basis, starts = basis_of(config), moment(config.alerts.start) if config.alerts.start else None
     group = config.group.id + (SHADOW if config.service.shadow else "")
     sources = Current(lambda: Consumer(topics.events, group, settings, config.group.session_timeout, config.group.instance_id or None))
     sink, writer = sink_of(config, sources)
@@ -99,9 +114,9 @@ def plan_of(config: Config, writer: str) -> Plan:
     )  # fmt: skip
 
 
-def basis_of(config: Config, context: Context) -> str:
-    """All that makes the same events lead to the same alerts, besides models, as a hash."""
-    said = (context.hash, config.detection, config.input, __version__)
+def basis_of(config: Config) -> str:
+    """All that makes the same events lead to the same alerts, besides models and contexts, as a hash."""
+    said = (config.detection, config.input, __version__)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 

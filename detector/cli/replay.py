@@ -11,21 +11,23 @@ from typing import IO, TYPE_CHECKING, Any
 
 from detector.cli.history import add_sources, events_of, note_refused
 from detector.cli.output import note
-from detector.cli.settings import Commands, command, context_of, moment, read, setting, trust_of
-from detector.errors import ConfigError
+from detector.cli.settings import Commands, command, contexts_of, moment, read, setting, trust_of
+from detector.errors import ConfigError, ContextError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from detector.config import Config
+    from detector.contexts import Contexts
     from detector.core.model import Model
-    from detector.replay import Replayed
+    from detector.core.pipeline import InForce
+    from detector.replay import Changes, Replayed
 
 EXAMPLES = """\
   detector replay --events history.ndjson.zst new.ndjson --from 2026-03-01T00:00:00Z --context ctx --models models --alerts alerts.ndjson
   detector replay --events events.ndjson --context ctx --models models --budget 10 --alerts a.ndjson --scores scores.csv"""
 
-CHANGES = "play the changes of the model that a service told of: its log, or NDJSON of view, partition, offset, version; no refresh"
+CHANGES = "play the changes that a service told of: its log, or NDJSON of view, partition, offset, and model or context; no refresh"
 REFRESH = "nightly: at each day's turn what is usual is learned anew, from the days before (default); none: the model stays as it is"
 
 
@@ -46,7 +48,7 @@ def add(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from detector.core.pipeline import Pipeline, Policy
+    from detector.core.pipeline import InForce, Pipeline, Policy
     from detector.core.views import EMPLOYEE
     from detector.files import whole_file
     from detector.replay import replay
@@ -54,9 +56,8 @@ def run(args: argparse.Namespace) -> int:
     if args.partitions < 1:
         raise ConfigError("--partitions: a topic has at least one")
     config = read(args).config
-    context = context_of(config)
-    load = _loading(config)
-    model = load(config.models.use)
+    contexts, load = contexts_of(config), _loading(config)
+    context, model = contexts.read().context, load(config.models.use)
     policy = Policy(config.detection.budget, args.since, round(config.input.max_age * 1000))
     refused: Counter[str] = Counter()
     events = alerts = 0
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
             config.topics.events,
             args.partitions,
             nightly=args.refresh == "nightly" and args.changes is None,
-            changes=_changes(args.changes, load) if args.changes else {},
+            changes=_changes(args.changes, load, contexts, InForce.of(model, context)) if args.changes else {},
         )
         for part in played:
             events += len(part.batch)
@@ -93,15 +94,36 @@ def _loading(config: Config) -> Callable[[str], Model]:
     return lambda which: load_model(registry, which, EMPLOYEE.name, EMPLOYEE.names, trust)
 
 
-def _changes(path: Path, load: Callable[[str], Model]) -> dict[int, list[tuple[int, Model]]]:
-    """By partition. Raises ConfigError for a file that tells of none, ModelError for a version that is not there."""
+def _changes(path: Path, load: Callable[[str], Model], contexts: Contexts, first: InForce) -> dict[int, Changes]:
+    """By partition; `first` is in force before. Raises ConfigError for a file that tells of none, ModelError and ContextError for a version
+    that is not there.
+    """
     from detector.changes import read_changes
+    from detector.core.framing import Framer
+    from detector.core.pipeline import InForce
 
-    models: dict[str, Model] = {}
-    return {
-        partition: [(offset, models.setdefault(version, models.get(version) or load(version))) for offset, version in some]
-        for partition, some in read_changes(path, "employee").items()
-    }
+    models, framers = {first.model.version: first.model}, {first.context.version: first.framer}
+
+    def model(version: str) -> Model:
+        return models.setdefault(version, models.get(version) or load(version))
+
+    def framer(version: str) -> Framer:
+        if version not in framers:
+            if (context := contexts.find(version)) is None:
+                raise ContextError(
+                    f"context {version}, which {path} names, is not to be had\nname the folder it was kept in (context.history)"
+                )
+            framers[version] = InForce.of(first.model, context).framer
+        return framers[version]
+
+    found: dict[int, Changes] = {}
+    for partition, some in read_changes(path, "employee").items():
+        what, played = first, []
+        for change in some:
+            what = InForce(model(change.model) if change.model else what.model, framer(change.context) if change.context else what.framer)
+            played.append((change.offset, what))
+        found[partition] = played
+    return found
 
 
 class _Scores:

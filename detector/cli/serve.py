@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import hashlib
 import logging
 import os
 import signal
@@ -13,14 +14,18 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from detector.cli.assembly import build, champion_of
-from detector.cli.settings import Commands, command, context_of, kafka_settings, read, setting, topics_of
-from detector.errors import BrokerError
+from detector.cli.measuring import Told
+from detector.cli.settings import Commands, command, kafka_settings, read, setting, topics_of
+from detector.errors import BrokerError, DetectorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from detector.champion import Champion, Wish
     from detector.config import Config
+    from detector.logs import Stream
     from detector.service import Service
+    from detector.supervisor import Supervisor
 
 log = logging.getLogger("detector.serve")
 
@@ -53,41 +58,56 @@ def add(commands: Commands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from detector import failpoints, logs
-    from detector.endpoints import Endpoints
+    from detector.champion import Wish
     from detector.kafka.topics import check
     from detector.metrics import Metrics
+    from detector.supervisor import Supervisor
 
-    config = read(args).config
-    logs.configure(config.logs.level, sys.stderr)
+    faulthandler.enable()  # a supervisor's SIGABRT, or a fault in compiled code, leaves stacks on stderr too
+    config, metrics, wish = read(args).config, Metrics(), Wish()
+    supervisor = Supervisor(os.environ.get("NOTIFY_SOCKET", ""))
+    signal.signal(signal.SIGHUP, lambda *_: _reload(wish, supervisor))  # first of all: unheard, it would end the process
+    lines = logs.configure(config.logs.level, sys.stderr, config.logs.format, config.logs.audit_file, metrics.suppressed_lines)
     failpoints.arm(os.environ.get("DETECTOR_FAILPOINT", ""))
-    context = context_of(config)
-    for line in context.missing():
-        log.info("context: " + line)
-    champion = champion_of(config)
-    model = champion.model
+    champion = champion_of(config, metrics, wish)
     if problems := patiently(lambda: check(kafka_settings(config), topics_of(config))):
         raise BrokerError("\n".join(problems))
-    metrics = Metrics()
-    metrics.model(model.version, model.sha256)
-    service = build(config, champion, context, metrics)
+    metrics.settings(config.detection.budget, config.service.shadow)
+    service = build(config, champion, metrics)
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: _stop(service))
-    endpoints = Endpoints(
-        config.metrics.host, config.metrics.port, metrics.text, lambda: live(service, config), lambda: ready(service, config)
-    )
-    threading.Thread(target=watch, args=(service, config.service.watchdog), name="watchdog", daemon=True).start()
-    log.info(
-        "serving", extra={"model": model.version, "context": context.hash, "metrics": f"http://{endpoints.host}:{endpoints.port}/metrics"}
-    )
+        signal.signal(name, lambda *_: _stop(service, supervisor))
+    told = Told(config, metrics, lambda: live(service, config), lambda: ready(service, config))
+    threading.Thread(target=watch, args=(service, config, supervisor), name="watchdog", daemon=True).start()
+    threading.Thread(target=_tell_left_out, args=(lines,), name="log", daemon=True).start()  # a log may stand still, the watchdog never
+    _tell_start(config, champion, told.url)
     try:
         service.run()
     except OSError as error:  # of the machine, while serving: a supervisor may start it again
         log.exception("the machine failed")
         raise RuntimeError(f"{type(error).__name__} while serving") from error
+    except DetectorError as error:
+        log.error("ending, for only a person can mend this", extra={"error": str(error), "audit": True})
+        raise
     finally:
-        endpoints.close()
-    log.info("stopped")
+        told.close()
+    log.info("stopped", extra={"audit": True})
     return 0
+
+
+def _tell_start(config: Config, champion: Champion, metrics: str) -> None:
+    """With what it begins, for whoever must know later."""
+    import msgspec
+
+    settings = hashlib.sha256(msgspec.json.encode(config, order="deterministic")).hexdigest()
+    how = {"role": "shadow" if config.service.shadow else "champion", "delivery": config.group.delivery, "rebuild": config.service.rebuild}
+    model, context = champion.now.versions
+    log.info("serving", extra={"model": model, "context": context, "config": settings, **how, "metrics": metrics, "audit": True})
+
+
+def _reload(wish: Wish, supervisor: Supervisor) -> None:
+    """Context and registry are looked at anew as soon as may be."""
+    wish.open = True
+    supervisor.reloading()
 
 
 def patiently(look: Callable[[], T]) -> T:
@@ -112,23 +132,31 @@ def ready(service: Service, config: Config) -> tuple[bool, list[str]]:
     return ok, why
 
 
-def watch(service: Service, limit: float) -> None:
+def watch(service: Service, config: Config, supervisor: Supervisor) -> None:
     """A loop that stands still is ended: what it holds is taken over by others, and nothing is lost."""
-    while time.monotonic() - service.tick < limit:
+    while time.monotonic() - service.tick < config.service.watchdog:
+        supervisor.look(service.tick, lambda: ready(service, config))
         time.sleep(1.0)
     faulthandler.dump_traceback(all_threads=True)
     os._exit(70)
 
 
-def _stop(service: Service) -> None:
+def _tell_left_out(lines: Stream) -> None:
+    while True:
+        time.sleep(1.0)
+        lines.tell()
+
+
+def _stop(service: Service, supervisor: Supervisor) -> None:
     if service.stopping:
         os._exit(1)  # asked twice; safe, because only a commit counts
     service.stopping = True
+    supervisor.stopping()
     end = threading.Timer(DRAIN, _give_up)
     end.daemon = True
     end.start()
 
 
 def _give_up() -> None:
-    log.error(f"not finished {DRAIN:g} s after being asked to stop; ending all the same")
+    log.error("not finished in time after being asked to stop; ending all the same", extra={"seconds": DRAIN, "audit": True})
     os._exit(1)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from detector.errors import ConfigError
-
 if TYPE_CHECKING:
     from detector.config import Config, Loaded
+    from detector.contexts import Contexts
     from detector.core.context import Context
     from detector.core.formats.native import Limits
+    from detector.kafka.rights import Names
     from detector.kafka.topics import Topic
     from detector.registry import Trust
 
@@ -78,21 +77,19 @@ def kafka_settings(config: Config) -> dict[str, Any]:
     return client_settings(msgspec.to_builtins(config.kafka))
 
 
-def context_of(config: Config) -> Context:
-    """The context that is configured; an empty one where there is none. Raises ContextError."""
+def contexts_of(config: Config) -> Contexts:
+    """Where the context is, and where those before it are."""
     import msgspec
 
-    from detector.core.context import Context
-    from detector.files import read_context
+    from detector.contexts import Contexts
 
     resources = msgspec.structs.asdict(config.resources)
-    context = read_context(Path(config.context.folder), resources) if config.context.folder else Context.parse({}, resources)
-    if not config.context.protected_key_file:
-        return context
-    try:
-        return replace(context, key=bytes.fromhex(Path(config.context.protected_key_file).read_text().strip()))
-    except ValueError as error:
-        raise ConfigError(f"{config.context.protected_key_file}: holds no key in hex; make one with `openssl rand -hex 32`") from error
+    return Contexts(config.context.folder, resources, config.context.protected_key_file, config.context.history)
+
+
+def context_of(config: Config) -> Context:
+    """The context that is configured; an empty one where there is none. Raises ContextError, and ConfigError for the key's file."""
+    return contexts_of(config).read().context
 
 
 def trust_of(config: Config) -> Trust:
@@ -114,9 +111,23 @@ def topics_of(config: Config, verdicts: bool = False) -> list[Topic]:
     """The topics that the service uses, as they must be; and with `verdicts` the one of those, which people write."""
     from detector.kafka.topics import design
 
-    names = {
+    names = roles_of_topics(config)
+    if not verdicts:
+        del names["verdicts"]
+    return design(names, config.topics.partitions, config.topics.replication)
+
+
+def roles_of_topics(config: Config) -> dict[str, str]:
+    """Role of each topic (the keys of detector.kafka.topics.DESIGN) -> its name."""
+    return {
         "access-events": config.topics.events, "alerts": config.topics.alerts, "notables": config.topics.notables,
         "daily": config.topics.daily, "state-employee": config.topics.state, "dead-letters": config.topics.dead_letters,
+        "verdicts": config.topics.verdicts,
     }  # fmt: skip
-    names |= {"verdicts": config.topics.verdicts} if verdicts else {}
-    return design(names, config.topics.partitions, config.topics.replication)
+
+
+def names_of(config: Config) -> Names:
+    """What rights are needed on."""
+    from detector.kafka.rights import Names
+
+    return Names(roles_of_topics(config), config.group.id, f"{config.group.transactional_id_prefix}-")

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -132,6 +133,10 @@ def _agree(config: Config, origins: Mapping[str, str]) -> None:
         problems.append(f"{origins['topics.events']}: topics: {', '.join(names)} must be different topics")
     if config.models.require_signed and not config.models.public_key:
         problems.append(f"{origins['models.require_signed']}: models.require_signed: name the key that counts in models.public_key")
+    for one, other in (("ssl_certfile", "ssl_keyfile"), ("ssl_keyfile", "ssl_certfile"), ("ssl_cafile", "ssl_certfile"),
+                       ("username", "password_file"), ("password_file", "username")):  # fmt: skip
+        if getattr(config.metrics, one) and not getattr(config.metrics, other):
+            problems.append(f"{origins[f'metrics.{one}']}: metrics.{one}: set metrics.{other} as well, or neither")
     for name in (server for server in config.kafka.bootstrap_servers if not server.rpartition(":")[2].isdigit()):
         problems.append(f"{origins['kafka.bootstrap_servers']}: kafka.bootstrap_servers: '{name}' is not HOST:PORT")
     if problems:
@@ -156,6 +161,7 @@ def _near(name: str, known: Any) -> str:
     return f"; did you mean '{found[0]}'?" if found else f"; there are {', '.join(known)}"
 
 
+@cache
 def _keys() -> dict[str, dict[str, Any]]:
     """Section -> key -> annotation."""
     return {name: get_type_hints(kind, include_extras=True) for name, kind in get_type_hints(Config).items()}

@@ -59,7 +59,7 @@ class Group(Struct, frozen=True):
         about("exactly_once, or at_least_once for brokers without transactions: after a fault, alerts may come twice."),
     ] = "exactly_once"
     session_timeout: Annotated[float, about("Seconds without a sign of life after which others take over.", ge=1, le=1800)] = 10.0
-    transaction_timeout: Annotated[float, about("Seconds after which the broker ends a transaction nobody ends.", ge=1, le=900)] = 15.0
+    transaction_timeout: Annotated[float, about("Seconds after which the broker ends a transaction nobody ends.", ge=1, le=900)] = 10.0
 
 
 class Input(Struct, frozen=True):
@@ -90,6 +90,9 @@ class Alerts(Struct, frozen=True):
         str, about("Events before this only build state: RFC 3339 or ms since 1970. Empty: the time of the service's first start.")
     ] = ""
     heartbeat: Annotated[float, about("Seconds between two heartbeats of a partition on the alert topic.", ge=1)] = 60.0
+    review_days: Annotated[
+        int, about("Days for which it is watched whether somebody gives a verdict on an alert, for a metric; 0: not at all.", ge=0, le=3650)
+    ] = 30
 
 
 class Models(Struct, frozen=True):
@@ -121,6 +124,12 @@ class Knowledge(Struct, frozen=True):
 
     folder: Annotated[str, about("Folder with directory.csv and the like. Empty: nothing is known but what events say.")] = ""
     protected_key_file: Annotated[str, about("File with the key, in hex, of the keyed hashes in protected.csv.")] = ""
+    max_age: Annotated[
+        float, about("Days after which the context counts as stale, where none of its files was written since; 0: never.", ge=0)
+    ] = 7.0
+    history: Annotated[
+        str, about("Folder where each context that is served is kept under its version, for takeovers and replays. Empty: none is.")
+    ] = ""
 
 
 class Resources(Struct, frozen=True):
@@ -133,16 +142,27 @@ class Resources(Struct, frozen=True):
 
 
 class Metrics(Struct, frozen=True):
-    """/metrics, /livez and /readyz over HTTP. They are not authenticated: keep them on loopback, or behind a proxy that asks."""
+    """/metrics, /livez and /readyz over HTTP. Anybody who reaches them may read them, unless the settings below say otherwise."""
 
-    host: Annotated[str, about("Address to listen on.", min_length=1)] = "127.0.0.1"
+    host: Annotated[str, about("Address to listen on. Beyond loopback, set TLS and who may read.", min_length=1)] = "127.0.0.1"
     port: Annotated[int, about("Port to listen on; 0: any that is free.", ge=0, le=65_535)] = 9108
+    ssl_certfile: Annotated[str, about("PEM file of the certificate, with those between it and the authority; empty: no TLS.")] = ""
+    ssl_keyfile: Annotated[str, about("PEM file of the certificate's private key.")] = ""
+    ssl_cafile: Annotated[
+        str, about("PEM file of the authorities whose clients may read the metrics; empty: no certificate is asked for.")
+    ] = ""
+    username: Annotated[str, about("User who may read the metrics, by basic authentication; goes with password_file. Empty: anybody.")] = ""
+    password_file: Annotated[str, about("File that holds the user's password.")] = ""
 
 
 class Logs(Struct, frozen=True):
-    """JSON lines on stderr."""
+    """Lines on stderr. What an auditor must know is written whatever the level."""
 
     level: Annotated[Literal["debug", "info", "warning", "error"], about("debug, info, warning or error.")] = "info"
+    format: Annotated[
+        Literal["auto", "json", "text"], about("json: a JSON object a line; text: for people; auto: text on a terminal, else json.")
+    ] = "auto"
+    audit_file: Annotated[str, about("File to which the lines for an auditor are appended, too; it may be moved away at any time.")] = ""
 
 
 class Service(Struct, frozen=True):

@@ -61,6 +61,10 @@ class Model:
     """(H,) what each hypothesis' own weight is multiplied with: 1, but where verdicts say otherwise (see reweighting)."""
     version: str = ""
     sha256: str = ""
+    until: int = -1
+    """Ms: the newest event that it learned from; -1: not known."""
+    stored: int = -1
+    """Ms: when it came into the registry; -1: not known."""
 
     @cached_property
     def signals(self) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ no clock, no batch size. So live service, replay, recovery and tests are one mec
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from detector.core.context import Context
 from detector.core.daily import Daily
 from detector.core.events import DeadLetter, EventBatch
 from detector.core.frame import DAY
+from detector.core.framing import Framer
 from detector.core.model import Model
 from detector.core.notables import Notables
 from detector.core.tracking import Observed, Tracker
@@ -75,6 +76,33 @@ class Outcome:
     """Records of days that ended."""
     repeated: int = 0
     late: int = 0
+    employee_days: int = 0
+    """Of the days that ended, those of employees who could have been alerted."""
+    suppressed: int = 0
+    """Events over the threshold of incidents that were told of already."""
+    canary: int = -1
+    """Ms: the latest event on a canary; -1: there was none."""
+
+
+class InForce(NamedTuple):
+    """What events are judged by, besides settings."""
+
+    model: Model
+    framer: Framer
+    """Of the context, with tables that all tasks can share."""
+
+    @staticmethod
+    def of(model: Model, context: Context) -> InForce:
+        return InForce(model, Framer(context, model.baselines))
+
+    @property
+    def context(self) -> Context:
+        return self.framer.context
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """Of the model, and of the context."""
+        return self.model.version, self.context.version
 
 
 class Pipeline:
@@ -85,10 +113,13 @@ class Pipeline:
         self.notables = Notables()
         self.adopt(model)
 
-    def adopt(self, model: Model) -> None:
-        """From here on, events are scored with this model: of the same signals and hypotheses."""
+    def adopt(self, model: Model, framer: Framer | None = None) -> None:
+        """From here on, events are scored with this model: of the same signals and hypotheses; and with the context of that framer, if
+        there is one.
+        """
         self.model = model
-        self.tracker.adopt(model.baselines)
+        self.tracker.adopt(model.baselines, framer)
+        self.context = self.tracker.context
         self._threshold = threshold(self.policy.budget)
         self._least = least_value(model.total_tails, self._threshold)
         self._near = least_value(model.total_tails, self._threshold - notables.WITHIN)
@@ -98,16 +129,20 @@ class Pipeline:
         """The log, of this partition or of another, has come to a day: the records of the one that is over."""
         return self.tracker.turn(day)
 
-    def process(self, batch: EventBatch) -> Outcome:
-        """Scores every event as of that event, then the state has seen it."""
+    def process(self, batch: EventBatch, done: Callable[[str], None] = lambda stage: None) -> Outcome:
+        """Scores every event as of that event, then the state has seen it. `done` is told when a stage is: `signals`, `score`."""
         outcome = Outcome(dead=batch.dead)
         if len(batch):
             late = batch.broker_time - batch.time > self.policy.max_age
             outcome.late, before = int(late.sum()), self.tracker.repeated
+            outcome.canary = self.tracker.framer.canaries.seen(batch)
             for seen in self.tracker.observe(batch):
+                done("signals")
                 if seen.ended is not None:
                     outcome.daily.append(seen.ended)
+                    outcome.employee_days += len(seen.ended) if seen.ended.day * DAY >= self.policy.starts else 0
                 self._score(batch, seen, late, outcome)
+                done("score")
             outcome.repeated = self.tracker.repeated - before
         return outcome
 
@@ -149,6 +184,7 @@ class Pipeline:
         over = Over(int(batch.time[row]), rarity, share, evident, self._identity(batch, row))
         incident = alerts.incident(state, slot, over)
         if incident is None:
+            outcome.suppressed += 1
             return
         alert = self._alert(batch, seen, i, rarity, late, (incident, alerts.severity(rarity, self._threshold), self.seq, self.head))
         value = alerts.encode(alert)

@@ -17,7 +17,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import lz4.block
 import msgspec
@@ -173,6 +173,20 @@ def _checked(said: _Body) -> _Body:
             f"the manifest's {said.rows} rows of {row} bytes, {said.each} a chunk, do not make {len(said.digests) / DIGEST:g} chunks"
         )
     return said
+
+
+class Outline(NamedTuple):
+    """What a manifest says of its snapshot. `offset`: up to which the input was seen; `rows`: of slots that were ever used."""
+
+    generation: int
+    offset: int
+    rows: int
+
+
+def outline(manifest: bytes) -> Outline:
+    """Raises StateError where the manifest is not as it was written."""
+    said = _checked(_opened(manifest))
+    return Outline(said.generation, said.offset, said.rows)
 
 
 class Assembly:

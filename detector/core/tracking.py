@@ -45,9 +45,12 @@ class Tracker:
         self.repeated = 0
         self.baselines, self.framer = baselines, Framer(context, baselines)
 
-    def adopt(self, baselines: Baselines) -> None:
-        """From here on, events are compared with these baselines."""
-        self.baselines, self.framer = baselines, Framer(self.context, baselines, self.framer)
+    def adopt(self, baselines: Baselines, framer: Framer | None = None) -> None:
+        """From here on, events are compared with these baselines; and with the context of that framer, whose tables are used, if there is
+        one.
+        """
+        before = framer or self.framer
+        self.context, self.baselines, self.framer = before.context, baselines, Framer(before.context, baselines, before)
 
     def observe(self, batch: EventBatch) -> Iterator[Observed]:
         """Runs of events in log order, in each of which what is usual for an employee stays the same.

@@ -56,10 +56,14 @@ class AtLeastOnce:
             raise
         return places
 
-    def settle(self, deadline: float) -> None:
-        """Have a producer. Nothing to do where there is one. Raises BrokerError after `deadline` seconds, or at once if that is no use."""
-        if self._producer is None:
-            self._producer = make_producer(self._settings, "connecting a producer", deadline, lambda _: None, **self._options)
+    def settle(self, deadline: float) -> bool:
+        """Have a producer. Nothing to do, and False, where there is one. Raises BrokerError after `deadline` seconds, or at once if that is
+        no use.
+        """
+        if self._producer is not None:
+            return False
+        self._producer = make_producer(self._settings, "connecting a producer", deadline, lambda _: None, **self._options)
+        return True
 
     def close(self) -> None:
         if self._producer is not None:

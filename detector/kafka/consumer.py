@@ -21,7 +21,7 @@ from kafka.structs import MemberState
 
 from detector import failpoints
 from detector.core.events import Records
-from detector.errors import BrokerError, IdentityError
+from detector.errors import BrokerError, IdentityError, NoTopicError
 from detector.kafka.clients import broker_error, connect
 from detector.kafka.records import join, read_columns
 
@@ -32,6 +32,8 @@ SILENT = 10
 """Polls without heartbeats of a member that is stable: some are normal when it has just joined."""
 ANSWER = 10.0
 """Seconds the broker may take to tell offsets."""
+HEARTBEAT = 1000
+"""Ms. The answer to a heartbeat is how a member learns that another has left: until then, nobody has its partitions."""
 
 READING: dict[str, Any] = {
     "enable_auto_commit": False,
@@ -98,7 +100,7 @@ class Consumer:
         self._client = connect(
             KafkaConsumer, settings, self._doing, group_id=group, group_instance_id=instance_id, isolation_level="read_committed",
             partition_assignment_strategy=[CooperativeStickyAssignor], session_timeout_ms=session,
-            heartbeat_interval_ms=min(3000, session // 3), max_poll_interval_ms=120_000, **READING,
+            heartbeat_interval_ms=min(HEARTBEAT, session // 3), max_poll_interval_ms=120_000, **READING,
         )  # fmt: skip
         self.columnar = read_columns(self._client)
         try:
@@ -261,7 +263,7 @@ def require_topic(client: Any, topic: str, settings: Mapping[str, Any], doing: s
     if errors or asking.is_alive():
         raise broker_error(doing, settings, errors[0] if errors else TimeoutError(f"no answer within {ANSWER:g} s"))
     if not found:
-        raise BrokerError(f"{doing} failed: topic {topic!r} does not exist, or may not be seen; `detector topics create` makes it")
+        raise NoTopicError(f"{doing} failed: topic {topic!r} does not exist, or may not be seen; `detector topics create` makes it")
     return found
 
 

@@ -53,6 +53,11 @@ class Reader:
             if time.monotonic() - last > patience:
                 raise broker_error(self._doing, self._settings, TimeoutError(f"no record for {patience:g} s before the end"))
 
+    def seek(self, since: int) -> None:
+        """What is read next is what came to the topic at that time, in ms, or later. Raises BrokerError."""
+        for place, offset in self._starts(since).items():
+            self._client.seek(place, offset)
+
     def merged(
         self, limits: Limits, begin: int = 0, until: int = 1 << 62, progress: Callable[[int, int], None] = lambda done, total: None,
         patience: float = 30.0,

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kafka.net.transport import KafkaSSLTransport
 
 from detector.errors import ConfigError
 
 PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+
+
+PEM = {
+    "ssl_cafile": "it must hold certificates in PEM",
+    "ssl_certfile": "it and kafka.ssl_keyfile must hold a certificate and its key in PEM, and kafka.ssl_password_file the key's passphrase",
+    "ssl_crlfile": "it must hold a list of revoked certificates in PEM",
+}
+_STRANGER = "an authority has signed the broker's certificate that is not in kafka.ssl_cafile; add it there (PEM)"
+_OTHER = (
+    "the broker's certificate is for another name; give in kafka.bootstrap_servers a name that is in it, or have the certificate and "
+    "advertised.listeners name what clients use (subjectAltName)"
+)
+_REVOCATION = "kafka.ssl_crlfile holds no list in force of the authority that signed the broker's certificate; fetch the newest one"
+CERTIFICATES = {
+    3: _REVOCATION, 12: _REVOCATION,
+    9: "the broker's certificate is not valid yet; compare the clock of this machine with the certificate",
+    10: "the broker's certificate has expired; have the operator of Kafka renew it",
+    18: _STRANGER, 19: _STRANGER, 20: _STRANGER, 21: _STRANGER,
+    23: "the broker's certificate was revoked; have the operator of Kafka renew it",
+    62: _OTHER, 64: _OTHER,
+}  # fmt: skip
+"""OpenSSL's verify codes that a person can do something about."""
 
 
 class Secret(str):
@@ -58,7 +83,33 @@ def _tls(given: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError("kafka.ssl_certfile and kafka.ssl_keyfile go together: give both, or neither")
     if "ssl_password_file" in given:
         settings["ssl_password"] = _secret("ssl_password_file", given)
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_crlfile"):
+        try:
+            if name in settings:
+                tls_context({name: settings[name], **{key: settings[key] for key in ("ssl_keyfile", "ssl_password") if key in settings}})
+        except (ssl.SSLError, OSError) as error:  # here, because a client would only say that it got no answer
+            raise ConfigError(f"kafka.{name}: {given[name]} cannot be used ({error}): {PEM[name]}") from error
     return settings
+
+
+def tls_context(settings: Mapping[str, Any]) -> ssl.SSLContext:
+    """As a client with these settings makes it. Raises ssl.SSLError or OSError where a file is not what it should be."""
+    given = {name: settings[name] for name in KafkaSSLTransport.DEFAULT_CONFIG if name in settings}
+    made: ssl.SSLContext = KafkaSSLTransport._build_ssl_context(
+        {**KafkaSSLTransport.DEFAULT_CONFIG, "ssl_password": "", **given}  # None would ask the terminal for a passphrase
+    )
+    return made
+
+
+def tls_advice(error: ssl.SSLError, certified: bool) -> str:
+    """What to do about a handshake that failed. `certified`: a certificate of ours was to be shown."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return CERTIFICATES.get(error.verify_code, "the broker's certificate cannot be trusted; have the operator of Kafka look at it")
+    if "CERTIFICATE" in (error.reason or "") and "ALERT" in (error.reason or ""):
+        if certified:
+            return "the broker does not trust kafka.ssl_certfile; have it signed by an authority of the broker's truststore, or renew it"
+        return "the broker asks for a certificate of ours; set kafka.ssl_certfile and kafka.ssl_keyfile"
+    return "the TLS handshake failed; does the listener speak TLS at all, and version 1.2 or 1.3?"
 
 
 def _sasl(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,6 +125,8 @@ def _check_partitions(topic: Topic, partitions: Sequence[Mapping[str, Any]]) -> 
 
 def _check_settings(topic: Topic, actual: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
     problems = []
+    if topic.settings and not actual:
+        return [f"the settings of topic {topic.name!r} may not be seen: grant DescribeConfigs on it (`detector topics rights` says how)"]
     for name, wanted in topic.settings.items():
         value = str(actual.get(name, {}).get("value"))
         if value != wanted and not (name in AT_LEAST and _at_least(value, wanted)):

@@ -151,7 +151,7 @@ def make_producer(
 class Transactions:
     """One transactional id, one transaction at a time, one thread. Begin with `settle()`."""
 
-    def __init__(self, transactional_id: str, settings: Mapping[str, Any], transaction_timeout: float = 15.0) -> None:
+    def __init__(self, transactional_id: str, settings: Mapping[str, Any], transaction_timeout: float = 10.0) -> None:
         self._id, self._settings, self._timeout = transactional_id, settings, transaction_timeout
         self._producer: KafkaProducer | None = None
 
@@ -185,16 +185,19 @@ class Transactions:
             self._discard()
         return places
 
-    def settle(self, deadline: float) -> None:
-        """Have a producer: whatever the last one left is committed or aborted when this returns. Nothing to do where there is one.
+    def settle(self, deadline: float) -> bool:
+        """Have a producer: whatever the last one left is committed or aborted when this returns. Nothing to do, and False, where there is
+        one.
 
         Raises BrokerError after `deadline` seconds, or at once where trying again is of no use.
         """
-        if self._producer is None:
-            self._producer = make_producer(
-                self._settings, f"settling transactions of {self._id!r}", deadline, KafkaProducer.init_transactions,
-                transactional_id=self._id, transaction_timeout_ms=int(self._timeout * 1000), **WRITING,
-            )  # fmt: skip
+        if self._producer is not None:
+            return False
+        self._producer = make_producer(
+            self._settings, f"settling transactions of {self._id!r}", deadline, KafkaProducer.init_transactions,
+            transactional_id=self._id, transaction_timeout_ms=int(self._timeout * 1000), **WRITING,
+        )  # fmt: skip
+        return True
 
     def close(self) -> None:
         self._discard()

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from detector.core.frame import DAY
 from detector.core.model import FORMAT
 from detector.errors import ModelError
 from detector.registry.arrays import Arrays, pack, unpack, unzipped, zipped
@@ -59,9 +60,37 @@ class Known(msgspec.Struct):
     views: dict[str, dict[str, Any]] = {}
 
 
+LAST_TIME = 4_102_444_800_000
+"""2100, ms."""
+
+
+class _Training(msgspec.Struct, frozen=True):
+    last: Annotated[int, Meta(ge=-1, le=LAST_TIME)] = -1
+
+
+class _Refresh(msgspec.Struct, frozen=True):
+    last_day: Annotated[int, Meta(ge=-1, le=LAST_TIME // DAY)] = -1
+
+
+class _Learned(msgspec.Struct):
+    """What a manifest says of the events behind a model."""
+
+    training: _Training = _Training()
+    refresh: _Refresh = _Refresh()
+
+
 def version_of(arrays: Mapping[str, NDArray[Any]]) -> str:
     """What a model of such arrays is called."""
     return hashlib.sha256(pack(arrays)).hexdigest()[:12]
+
+
+def learned_until(manifest: Mapping[str, Any]) -> int:
+    """Ms: the newest event that the model learned from, by training or by refresh; -1 where the manifest does not say."""
+    try:
+        said = msgspec.convert(manifest, _Learned)
+    except msgspec.ValidationError:
+        return -1
+    return max(said.training.last, (said.refresh.last_day + 1) * DAY - 1)
 
 
 def make(

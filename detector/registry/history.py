@@ -43,6 +43,15 @@ def history(registry: Path) -> list[Entry]:
     return found
 
 
+def stored(registry: Path, version: str) -> int:
+    """Ms: when a version was first put into this registry; -1 where the history does not say."""
+    with suppress(ModelError, ValueError, OverflowError):  # a history that is damaged is no reason not to serve the model
+        for each in history(registry):
+            if each.version == version and each.event in ("saved", "imported"):
+                return round(datetime.fromisoformat(each.time).timestamp() * 1000)
+    return -1
+
+
 def must_be_there(registry: Path) -> None:
     if not registry.is_dir():
         raise ModelError(f"{registry}: there is no such registry\ntrain a model into it (`detector train --out {registry}`)")

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from detector.files import whole_file, write_text
 from detector.registry import artefacts, signatures
 from detector.registry.aliases import ALIASES, champion_before, resolve, stand
 from detector.registry.arrays import Arrays
-from detector.registry.artefacts import ANYBODY, ARRAYS, MANIFEST, SIGNATURE, VERSION, Artefact
-from detector.registry.history import entry, kept, must_be_there
+from detector.registry.artefacts import ANYBODY, ARRAYS, MANIFEST, SIGNATURE, VERSION, Artefact, learned_until
+from detector.registry.history import entry, kept, must_be_there, stored
 from detector.registry.reading import blaming, entered, read, read_file
 from detector.registry.signatures import Trust
 
@@ -81,7 +82,8 @@ def load_model(registry: Path, which: str, view: str, names: tuple[str, ...], tr
     """
     arrays, manifest = load(registry, which, trust)
     with blaming(registry / manifest["version"]):
-        return _model(view, names, arrays, manifest)
+        model = _model(view, names, arrays, manifest)
+        return replace(model, until=learned_until(manifest), stored=stored(registry, model.version))
 
 
 def check(registry: Path, which: str, trust: Trust = ANYBODY) -> Checked:

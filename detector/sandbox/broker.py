@@ -80,6 +80,20 @@ class Broker:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def listen(self, name: str, protocol: str, settings: Mapping[str, str] = {}, advertised: str = "") -> str:
+        """Before the start: one more listener, of this protocol (PLAINTEXT, SSL, ...); gives its address.
+
+        `settings` are Kafka's own for this listener alone; `advertised` is the address that clients are sent on to, if it is another.
+        """
+        address = f"127.0.0.1:{free_port()}"
+        for setting, more in (
+            ("listeners", f"{name}://{address}"), ("advertised.listeners", f"{name}://{advertised or address}"),
+            ("listener.security.protocol.map", f"{name}:{protocol}"),
+        ):  # fmt: skip
+            self._settings[setting] += "," + more
+        self._settings |= {f"listener.name.{name.lower()}.{key}": value for key, value in settings.items()}
+        return address
+
     @property
     def pid(self) -> int | None:
         """The Java process, or None while it does not run."""

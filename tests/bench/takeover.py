@@ -28,7 +28,8 @@ EACH = 3
 """Events of each employee before it begins."""
 RATE = 500.0
 """Events a second while partitions are taken over."""
-SESSION = 6.0
+SESSION = 10.0
+"""As it is by default."""
 INTERVAL = 10.0
 """Seconds between snapshots, in this measurement only: so that there are some."""
 WATCHED = 40.0

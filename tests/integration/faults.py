@@ -53,20 +53,14 @@ class Rigged(Serving):
     def __enter__(self) -> Rigged:
         return self
 
-    def said(self) -> Iterator[dict[str, Any]]:
-        """What it logged, this service and those of the same number before it."""
-        for line in self.log.read_text(errors="replace").splitlines():
-            if line.startswith("{") and line.endswith("}"):
-                yield json.loads(line)
-
     def troubles(self) -> list[dict[str, Any]]:
         """What it complained of itself; kafka-python warns of a busy machine as well."""
-        bad = (line for line in self.said() if line["level"] in ("warning", "error") and not line["logger"].startswith("kafka."))
-        return [line for line in bad if line["logger"] != "detector.failpoints"]
+        bad = (line for line in self.said() if line["log.level"] in ("warning", "error") and not line["log.logger"].startswith("kafka."))
+        return [line for line in bad if line["log.logger"] != "detector.failpoints"]
 
     def times_at(self, place: str) -> int:
         """How often an armed failpoint was met."""
-        return sum(line["message"] == "failpoint" and line["place"] == place for line in self.said())
+        return sum(line["message"] == "failpoint" and line["detector.failpoint"] == place for line in self.said())
 
     def takeovers(self, source: str) -> float:
         """How many partitions' state came from there: nothing, input, snapshot or memory."""

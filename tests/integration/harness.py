@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,19 @@ def wait(condition: Callable[[], bool], seconds: float, what: str, pause: float 
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:g} s in vain until {what}"
         time.sleep(pause)
+
+
+def flat(line: str) -> dict[str, Any]:
+    """A line of a service's log, its members by their dotted names."""
+
+    def leaves(said: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+        for key, value in said.items():
+            if isinstance(value, dict):
+                yield from leaves(value, f"{above}{key}.")
+            else:
+                yield above + key, value
+
+    return dict(leaves(json.loads(line)))
 
 
 class Stand:
@@ -107,6 +120,12 @@ class Serving:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    def said(self) -> Iterator[dict[str, Any]]:
+        """What it logged, this service and those of the same number before it; members by their dotted names."""
+        for line in self.log.read_text(errors="replace").splitlines():
+            if line.startswith("{") and line.endswith("}"):
+                yield flat(line)
 
     def kill(self) -> None:
         self.process.kill()

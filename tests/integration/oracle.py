@@ -15,6 +15,7 @@ import numpy as np
 from harness import PARTITIONS, Stand, wait
 from kafka import KafkaConsumer, TopicPartition
 
+from detector.changes import Change
 from detector.core.alerts import GENESIS, chain_hash
 from detector.core.context import Context
 from detector.core.daily_blocks import Origin, blocks_of, encode
@@ -22,6 +23,7 @@ from detector.core.daily_blocks import decode as decode_block
 from detector.core.dead_letters import dead_letter_record
 from detector.core.events import EventBatch, Records
 from detector.core.formats.native import Limits, decode
+from detector.core.framing import Framer
 from detector.core.model import Model
 from detector.core.pipeline import Outcome, Pipeline, Policy
 from detector.core.snapshots import Assembly, chunk_key
@@ -50,12 +52,16 @@ class Truth(NamedTuple):
     """By partition of the input: hash of the state after all of it."""
 
 
-def truth(stand: Stand, starts: int, changes: Mapping[int, Sequence[tuple[int, str]]] = {}) -> Truth:
+def truth(
+    stand: Stand, starts: int, changes: Mapping[int, Sequence[Change]] = {}, contexts: Mapping[str, Context] = {}
+) -> Truth:  # fmt: skip
     """Of what is in the input topic now; each record is looked at once, and alone in its batch or not does not matter. `changes`: by
-    partition, from which offset on which model scored; without, the champion did.
+    partition, from which offset on which model and context were in force; without, the champion and what the folder holds.
+    `contexts`: those that are not in the folder, by version.
     """
     said = {name: stand.sections.get(name, {}) for name in ("context", "models", "detection", "input")}
     context = read_context(Path(said["context"]["folder"])) if said["context"] else Context.empty()
+    known = {context.version: context, **contexts}
     registry = Path(said["models"]["registry"])
     model = _model(registry, current(registry, "champion"))
     policy = Policy(said["detection"].get("budget", 1.0), starts, round(said["input"].get("max_age", 86_400.0) * 1000))
@@ -65,9 +71,10 @@ def truth(stand: Stand, starts: int, changes: Mapping[int, Sequence[tuple[int, s
     with Reader(stand.settings, stand.events) as reader:
         for run in reader.read():
             records, p = records + len(run), run.partition
-            for piece, version in _pieces(run, changes.get(p, ())):
-                if version:
-                    tasks[p].adopt(_model(registry, version))
+            for piece, new in _pieces(run, changes.get(p, ())):
+                for change in new:
+                    framer = Framer(known[change.context], model.baselines) if change.context else None
+                    tasks[p].adopt(_model(registry, change.model) if change.model else tasks[p].model, framer)
                 batch = decode(piece, Limits())
                 events += len(batch)
                 _add(found, p, batch, tasks[p].process(batch), stand.events)
@@ -79,12 +86,11 @@ def _model(registry: Path, version: str) -> Model:
     return load_model(registry, version, EMPLOYEE.name, EMPLOYEE.names)
 
 
-def _pieces(run: Records, changes: Sequence[tuple[int, str]]) -> Iterator[tuple[Records, str]]:
-    """With the version that is new at its first record, if one is."""
-    at = np.searchsorted(run.offset, [offset for offset, _ in changes]).tolist()
-    new = {row: version for row, (_, version) in zip(at, changes, strict=True)}  # of several, the last
+def _pieces(run: Records, changes: Sequence[Change]) -> Iterator[tuple[Records, list[Change]]]:
+    """With what is new at its first record, or was before it in this run."""
+    at = np.searchsorted(run.offset, [change.offset for change in changes]).tolist()
     for start, stop in pairwise(sorted({0, len(run), *at})):
-        yield run.take(slice(start, stop)), new.get(start, "")
+        yield run.take(slice(start, stop)), [change for row, change in zip(at, changes, strict=True) if row == start]
 
 
 def _add(found: Truth, p: int, batch: EventBatch, outcome: Outcome, topic: str) -> None:

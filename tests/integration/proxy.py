@@ -265,10 +265,6 @@ class _Link:
 
 def in_front_of(broker: Broker, fate: Choice = lambda _: None, quiet: float = QUIET) -> Proxy:
     """Before the broker's start: a listener more, which names the proxy's port to clients. Clients of `broker.bootstrap` pass by it."""
-    named, real = free_port(), free_port()
-    for setting, more in (
-        ("listeners", f"MIDDLE://127.0.0.1:{real}"), ("advertised.listeners", f"MIDDLE://127.0.0.1:{named}"),
-        ("listener.security.protocol.map", "MIDDLE:PLAINTEXT"),
-    ):  # fmt: skip
-        broker._settings[setting] += "," + more
-    return Proxy(named, real, fate, quiet)
+    named = free_port()
+    real = broker.listen("MIDDLE", "PLAINTEXT", advertised=f"127.0.0.1:{named}")
+    return Proxy(named, int(real.rsplit(":", 1)[1]), fate, quiet)

@@ -94,10 +94,13 @@ def test_C1_a_broker_killed_at_a_step_of_a_transaction_finds_the_service_going_o
     with Serving(stand) as service:
         wait(lambda: own.pid is None, 60, f"a {step} kills the broker")
         wait(lambda: service.metric("detector_doubts_total") > 0, 20, "the service noticed")
+        assert service.metric("detector_connected") == 0
         time.sleep(seconds)  # the length of the fault
         own.start()
         assert under_way(stand, expected), "the kill did not meet work under way"
         resumes(service)
+        wait(lambda: service.metric("detector_connected") == 1, 10, "it says that it is connected")
+        assert service.metric("detector_producer_rebuilds_total") > 0
         finished(stand, expected, service)
 
 

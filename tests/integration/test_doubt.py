@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,11 +25,13 @@ SMALL = {"max_age": 1e10, "batch_limit": 10}
 """So that the fault meets a transaction: hundreds of them follow each other."""
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker that may be killed."""
-    with Broker(tmp_path_factory.mktemp("own")) as started:
-        yield started
+@contextmanager
+def frozen(own: Broker) -> Iterator[None]:
+    own.pause()
+    try:
+        yield
+    finally:
+        own.resume()
 
 
 def laid_out(office: Office, own: Broker, folder: Path, unique, events: int | None = None) -> tuple[Stand, Truth]:
@@ -98,12 +101,9 @@ def test_a_broker_that_froze_for_8_s_finds_the_service_going_on(office, own, tmp
     stand, expected = laid_out(office, own, tmp_path, unique)
     with Serving(stand) as service:
         at_work(service)
-        own.pause()
-        try:
+        with frozen(own):
             time.sleep(8)  # the length of the fault
             assert service.get("/livez")[0] == 200
-        finally:
-            own.resume()
         assert under_way(stand, expected), "the fault did not meet work under way"
         finished(stand, expected)
         assert service.stop() == 0
@@ -141,8 +141,7 @@ def test_asked_twice_it_ends_at_once_though_the_broker_does_not_answer(office, o
     stand, expected = laid_out(office, own, tmp_path, unique)
     with Serving(stand) as service:
         at_work(service)
-        own.pause()
-        try:
+        with frozen(own):
             until_it_waits(service)
             service.process.send_signal(signal.SIGTERM)
             time.sleep(0.5)
@@ -150,8 +149,6 @@ def test_asked_twice_it_ends_at_once_though_the_broker_does_not_answer(office, o
             service.process.send_signal(signal.SIGINT)  # two of the same kind, on a machine that stood still meanwhile, would be one
             assert service.process.wait(10) == 1
             assert "not finished" not in service.log.read_text(), "it was its own patience that ended it, not the second signal"
-        finally:
-            own.resume()
     with Serving(stand) as service:
         finished(stand, expected)
         assert service.stop() == 0
@@ -161,13 +158,10 @@ def test_asked_once_it_ends_within_20_s_though_the_broker_does_not_answer(office
     stand, expected = laid_out(office, own, tmp_path, unique)
     with Serving(stand) as service:
         at_work(service)
-        own.pause()
-        try:
+        with frozen(own):
             until_it_waits(service)
             service.process.send_signal(signal.SIGTERM)
             assert service.process.wait(20) in (0, 1)
-        finally:
-            own.resume()
     with Serving(stand) as service:
         finished(stand, expected)
         assert service.stop() == 0
@@ -175,11 +169,7 @@ def test_asked_once_it_ends_within_20_s_though_the_broker_does_not_answer(office
 
 def test_a_broker_that_is_not_there_at_the_start_does_not_hold_up_a_stop(office, own, tmp_path, unique):
     stand = office.stand(own, tmp_path, unique)
-    own.pause()
-    try:
-        with Serving(stand) as service:
-            time.sleep(3)  # somewhere in its start
-            service.process.send_signal(signal.SIGTERM)
-            service.process.wait(20)
-    finally:
-        own.resume()
+    with frozen(own), Serving(stand) as service:
+        time.sleep(3)  # somewhere in its start
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(20)

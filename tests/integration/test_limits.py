@@ -205,7 +205,7 @@ def test_E15_partitions_that_wait_their_turn_in_a_backlog_worked_off_slowly_are_
 
 def idle_task() -> SimpleNamespace:
     """As much of a task as lag looks at."""
-    state = type("State", (), {"__len__": lambda _: 0, "evicted": 0})()
+    state = type("State", (), {"__len__": lambda _: 0, "evicted": 0, "max_keys": 0, "capacity": 0, "bytes_per_key": 0})()
     return SimpleNamespace(position=0, halted="", pipeline=SimpleNamespace(tracker=SimpleNamespace(state=state)))
 
 

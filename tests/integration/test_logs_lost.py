@@ -50,8 +50,7 @@ def held_up(stand: Stand, topic: str) -> bool:
 
 
 def lines(service: Serving, message: str) -> list[dict[str, Any]]:
-    said = [json.loads(line) for line in service.log.read_text().splitlines() if line.startswith("{")]
-    return [line for line in said if message in line["message"]]
+    return [line for line in service.said() if message in line["message"]]
 
 
 def test_C9_a_dead_writers_transaction_below_our_newest_records_is_waited_for(office, broker, tmp_path, unique):
@@ -163,8 +162,8 @@ def test_C14_records_that_were_deleted_unread_are_named_and_the_rest_is_read(mea
             wait(lambda: at() == sum(ends(stand, stand.events, "read_committed").values()), 60, "the rest is read", 0.5)
             assert left > 0 and service.stop() == 0
     named = lines(service, "records were deleted before they were read")
-    assert {line["partition"] for line in named} == set(range(PARTITIONS))
-    assert all(line["level"] == "error" and line["from"] < line["to"] == 300 for line in named)
+    assert {line["kafka.partition"] for line in named} == set(range(PARTITIONS))
+    assert all(line["log.level"] == "error" and line["kafka.from_offset"] < line["kafka.to_offset"] == 300 for line in named)
 
 
 def lose_some(stand: Stand, office: Any) -> None:

@@ -34,7 +34,8 @@ def half_way(office: Office, stand: Stand) -> Truth:
 
 def alarms(service: Rigged) -> list[tuple[int, str]]:
     """(partition, what) of what an auditor must know."""
-    return [(int(line["partition"]), str(line["message"])) for line in service.said() if line.get("audit")]
+    told = [line for line in service.said() if line["event.dataset"] == "detector.audit" and line["log.level"] == "error"]
+    return [(int(line["kafka.partition"]), str(line["message"])) for line in told]
 
 
 def move(stand: Stand, offset: int) -> None:

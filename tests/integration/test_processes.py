@@ -163,7 +163,7 @@ def test_A7_a_wall_clock_that_jumps_changes_nothing(office, broker, tmp_path, un
         finished(stand, expected)
         assert service.metric("detector_doubts_total") == service.metric("detector_consumer_rebuilds_total") == 0
         assert service.stop() == 0
-    written = [line["time"] for line in service.said()]
+    written = [line["@timestamp"] for line in service.said()]
     assert written != sorted(written), "its clock did not jump"
 
 

@@ -18,7 +18,7 @@ from harness import PARTITIONS, Serving, Stand, detector, wait
 from oracle import Truth, all_delivered, assert_exact, truth
 from watch import Watch
 
-from detector.changes import read_changes
+from detector.changes import Change, read_changes
 from detector.config import moment
 from detector.sandbox.bpic import directory, write
 from detector.sandbox.broker import Broker
@@ -103,7 +103,7 @@ def in_use(service: Serving) -> str:
     return next((line.split('version="')[1][:12] for line in lines if line.startswith("detector_model_info{")), "")
 
 
-def told(service: Serving) -> dict[int, list[tuple[int, str]]]:
+def told(service: Serving) -> dict[int, list[Change]]:
     return read_changes(service.log, "employee")
 
 
@@ -152,7 +152,7 @@ def test_F8_a_model_is_trained_promoted_and_rolled_back_while_events_flow(bank, 
     changes = told(service)
     assert sorted(changes) == list(range(PARTITIONS))
     for p, some in changes.items():  # a change is told with the next event of its partition
-        assert [version for _, version in some] == [old, new, old][: max(len(some), 2)], p
+        assert [change.model for change in some] == [old, new, old][: max(len(some), 2)], p
     assert any(len(some) == 3 for some in changes.values())
     by = {p: {json.loads(value)["model"]["version"] for _, value in values} for p, values in expected.alerts.items()}
     assert set().union(*by.values()) == {old, new}, "alerts by both, so that the test can fail"

@@ -1,11 +1,9 @@
-"""The nightly job as its page has it: the script is taken from there and run, on a broker that a service has written daily records to."""
+"""The nightly job: the script that is deployed is run, on a broker that a service has written daily records to."""
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import yaml
 from harness import Serving, Stand, wait
 from office import Office
 
@@ -23,25 +20,19 @@ from detector.registry import signatures
 from detector.sandbox.broker import Broker
 
 pytestmark = pytest.mark.broker
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "retrain-every-night.md"
-
-
-def shown(kind: str) -> list[str]:
-    """The page's blocks of a kind."""
-    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+SCRIPT = Path(__file__).parents[2] / "config" / "deploy" / "retrain.sh"
 
 
 class Night(NamedTuple):
     stand: Stand
     models: Path
-    script: Path
 
     def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """As cron, systemd and Kubernetes run it."""
         path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
         own = {"DETECTOR_CONFIG": str(self.stand.config()), "DETECTOR_MODELS": str(self.models), "PATH": path}
         kept = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("NUMBA")}
-        return subprocess.run(["/bin/sh", self.script, *words], env={**kept, **own, **settings}, capture_output=True, text=True)
+        return subprocess.run([SCRIPT, *words], env={**kept, **own, **settings}, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -54,12 +45,10 @@ def night(office: Office, broker: Broker, tmp_path: Path, unique: Callable[[str]
     with Serving(stand) as service:
         wait(lambda: service.metric("detector_events_total") >= sent, 120, "the history is scored")
         assert service.stop() == 0
-    (script,) = [block for block in shown("sh") if block.startswith("#!/bin/sh")]
-    (tmp_path / "retrain.sh").write_text(script)
-    return Night(stand, tmp_path / "models", tmp_path / "retrain.sh")
+    return Night(stand, tmp_path / "models")
 
 
-def test_the_job_of_the_page_puts_a_refreshed_model_into_use_if_the_gate_lets_it(night: Night) -> None:
+def test_the_job_puts_a_refreshed_model_into_use_if_the_gate_lets_it(night: Night) -> None:
     before = registry.current(night.models, "champion")
     barred = night.run("refresh", DETECTOR__GATE__CORRELATION="1", DETECTOR__GATE__RATE="0.0001")
     assert barred.returncode == 1 and "The gate is closed" in barred.stdout, barred.stderr
@@ -83,7 +72,7 @@ def test_the_job_of_the_page_puts_a_refreshed_model_into_use_if_the_gate_lets_it
 
 
 @pytest.mark.slow
-def test_the_job_of_the_page_trains_in_full_too(night: Night) -> None:
+def test_the_job_trains_in_full_too(night: Night) -> None:
     before = registry.current(night.models, "champion")
     done = night.run("full", DETECTOR__GATE__CORRELATION="-1", DETECTOR__GATE__TEAM="1")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -92,29 +81,3 @@ def test_the_job_of_the_page_trains_in_full_too(night: Night) -> None:
     for _ in range(2):  # and a refresh of that, by a timer that comes again though there is nothing new
         done = night.run(DETECTOR__GATE__CORRELATION="-1", DETECTOR__GATE__TEAM="1")
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_cron_systemd_and_kubernetes_run_that_script(tmp_path: Path) -> None:
-    (cron,) = shown("cron")
-    entries = [line.split(maxsplit=6) for line in cron.splitlines() if line[0].isdigit()]
-    assert [entry[6].split("/opt/detector/retrain.sh ")[1] for entry in entries] == ["refresh", "full"]
-    assert {entry[2] for entry in entries} == {"2-31", "1"}, "never both on a day"
-    service, timer = map(unit, shown("ini"))
-    assert service["Service"]["ExecStart"] == "/opt/detector/retrain.sh %i" and service["Service"]["Type"] == "oneshot"
-    assert timer["Timer"]["OnCalendar"] == "*-*-02..31 02:30:00 UTC"
-    job = yaml.safe_load(shown("yaml")[0])["spec"]
-    (container,) = job["jobTemplate"]["spec"]["template"]["spec"]["containers"]
-    mounted = {each["mountPath"]: each.get("readOnly", False) for each in container["volumeMounts"]}
-    assert container["command"] == ["/bin/sh", "/opt/retrain/retrain.sh"] and container["args"] == ["refresh"]
-    assert mounted == {"/opt/retrain": True, "/etc/detector": True, "/var/lib/detector/models": False, "/tmp": False}
-    assert job["schedule"] == "30 2 2-31 * *" and job["concurrencyPolicy"] == "Forbid" and job["jobTemplate"]["spec"]["backoffLimit"] == 0
-    (script,) = [block for block in shown("sh") if block.startswith("#!/bin/sh")]
-    for path in ("/etc/detector/detector.toml", "/var/lib/detector/models"):
-        assert f":-{path}}}" in script and any(path.startswith(mount) for mount in mounted), "where the script looks if nobody says"
-
-
-def unit(text: str) -> configparser.ConfigParser:
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read_string(text)
-    return parser

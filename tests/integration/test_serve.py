@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from harness import PARTITIONS, Serving, Stand, detector, wait
+from harness import PARTITIONS, Serving, Stand, detector, flat, wait
 from kafka import KafkaAdminClient, KafkaConsumer, OffsetAndMetadata, TopicPartition
 from office import Office
 from oracle import (
@@ -28,6 +28,7 @@ from oracle import (
     truth,
 )  # fmt: skip
 
+from detector.logs import ALWAYS
 from detector.sandbox.broker import free_port
 
 pytestmark = pytest.mark.broker
@@ -60,10 +61,10 @@ def test_it_becomes_ready_answers_probes_and_ends_with_0(nowhere, office, broker
         assert stand.feed(office.live[:100]) == 100
         wait(lambda: service.metric("detector_events_total") == 100, 20, "the events are scored")
         assert service.stop(20.0) == 0
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
-    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    assert not [line for line in lines if "traceback" in line or line["level"] == "error"]
-    assert [line["message"] for line in lines if line["logger"] == "detector.serve"][-1] == "stopped"
+    lines = [flat(line) for line in service.log.read_text().splitlines()]
+    assert all(ALWAYS.keys() <= line.keys() for line in lines)
+    assert not [line for line in lines if "error.type" in line or line["log.level"] == "error"]
+    assert [line["message"] for line in lines if line["log.logger"] == "detector.serve"][-1] == "stopped"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

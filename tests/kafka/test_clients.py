@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.net.selector import NetworkSelector
+from kafka.protocol.metadata import MetadataResponse
 
 from detector.errors import BrokerError, ConfigError
-from detector.kafka.clients import connect
+from detector.kafka.clients import CountedConnections, connect
 from detector.kafka.consumer import Consumer
 from detector.kafka.producer import Producer
 from detector.kafka.reader import Reader
@@ -89,6 +91,27 @@ def test_a_peer_that_accepts_and_says_nothing_takes_no_longer_than_the_deadline(
         with pytest.raises(BrokerError, match="no answer in time"):
             connect(KafkaConsumer, settings, "trying", 1.0)
         assert time.monotonic() - start < 2
+
+
+def test_an_answer_that_comes_together_with_the_end_of_the_connection_is_read() -> None:
+    """D15: a broker that refuses a password says so and hangs up; kafka-python would throw away what it said."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        network = NetworkSelector()
+        node = MetadataResponse.MetadataResponseBroker(node_id=1, host="127.0.0.1", port=server.getsockname()[1], rack=None)
+        manager = CountedConnections(network, bootstrap_servers=[f"127.0.0.1:{node.port}"])
+        try:
+            transport = network.run(manager._build_transport, node)
+            peer = server.accept()[0]
+            peer.sendall(b"why")
+            peer.close()
+            wait_until(lambda: transport._sock.recv(4, socket.MSG_PEEK) == b"why")
+            said, end = transport._sock_recv()
+            assert (said, end) == (b"why", None)
+            said, end = transport._sock_recv()
+            assert said == b"" and isinstance(end, Exception)
+        finally:
+            manager.close()
+            network.close()
 
 
 @pytest.mark.broker

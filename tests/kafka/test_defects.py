@@ -13,7 +13,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,6 @@ from detector.sandbox.broker import Broker
 
 pytestmark = pytest.mark.broker
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker to kill and to freeze."""
-    with Broker(tmp_path_factory.mktemp("own")) as started:
-        yield started
 
 
 @pytest.fixture
@@ -237,7 +230,9 @@ PRIVATE = {
         _fetcher._next_partition_records _fetcher.PartitionRecords
         _fetcher._paused_partition_records _fetcher._paused_completed_fetches _fetcher.beginning_offsets _fetcher.end_offsets
         _cluster.topic_id""",
-    "manager": "_conns get_connection",
+    "manager": "_conns _build_transport get_connection cluster.brokers cluster.is_bootstrap broker_version",
+    "admin": "_find_coordinator_ids _manager.run _manager.send",
+    "transport": "_build_ssl_context _sock_recv DEFAULT_CONFIG",
     "records": "_consume_aborted_transactions_up_to _is_batch_aborted drain",
     "buffer": "_buffer",
 }
@@ -245,9 +240,10 @@ PRIVATE = {
 
 
 def test_all_that_is_used_of_its_inside_exists_in_the_version_that_is_pinned(world: World) -> None:
-    with raw(world) as producer:
+    with raw(world) as producer, closing(kafka.KafkaAdminClient(**world.settings)) as admin:
         insides = {
             "producer": producer, "consumer": world.member._client, "manager": producer._sender._client._manager,
+            "admin": admin, "transport": kafka.net.transport.KafkaSSLTransport,
             "records": kafka.consumer.fetcher.Fetcher.PartitionRecords, "buffer": kafka.record.memory_records.MemoryRecords(b""),
         }  # fmt: skip
         for name, paths in PRIVATE.items():

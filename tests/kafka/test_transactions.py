@@ -154,13 +154,6 @@ def cutting(producer: KafkaProducer | None, after: float, for_good: bool) -> Ite
         thread.join()
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker to kill and to freeze."""
-    with Broker(tmp_path_factory.mktemp("own")) as started:
-        yield started
-
-
 @pytest.fixture
 def exposed(own: Broker, unique: Callable[[str], str]) -> Iterator[World]:
     made = World(client_settings({"bootstrap_servers": own.bootstrap}), unique)

@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 import companies
-from tables import Table
+import numpy as np
+from tables import Table, rounded
 
 import detector
 
@@ -63,15 +64,18 @@ def measure(data: Path, part: str) -> list[Table]:
 
 
 def caught(data: Path, part: str) -> list[float]:
-    """Campaigns, and how many are caught at each budget, and in the mean of budgets from 1 to 10."""
+    """Campaigns, and how many are caught at each budget and in the mean of budgets from 1 to 10, in the mean of several seeds."""
     folder = data / "company" / part
     truth = companies.truth_of(data / "company" / "evaluate.py", folder)
     since = truth.said["meta"]["test_start"]
-    _, lines = companies.replayed(folder, since)
     n = len(truth.said["campaigns"])
-    alerts = truth.program.load_alerts(lines, since)
-    mean = n * sum(companies.recalls(truth, alerts, budgets=BETWEEN)) / len(BETWEEN)
-    return [n, *(round(n * share) for share in companies.recalls(truth, alerts)), round(mean, 2)]
+    found = []
+    for seed in companies.SEEDS:
+        _, lines = companies.replayed(folder, since, seed)
+        alerts = truth.program.load_alerts(lines, since)
+        mean = sum(companies.recalls(truth, alerts, budgets=BETWEEN)) / len(BETWEEN)
+        found.append([*companies.recalls(truth, alerts), mean])
+    return [n, *rounded(n * np.mean(found, axis=0), 2)]
 
 
 def ten_fold(data: Path) -> dict[str, list[float]]:

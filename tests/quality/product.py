@@ -22,10 +22,10 @@ from detector.replay import Replayed, replay
 TOPIC, MAX_KEYS = "access-events", 1_000_000
 
 
-def trained(events: Path, context: Path, until: int | None = None) -> Model:
+def trained(events: Path, context: Path, until: int | None = None, seed: int = 0) -> Model:
     """The champion that `detector train` makes. until: ms. Raises RuntimeError with what the command said where it fails."""
     with tempfile.TemporaryDirectory() as registry:
-        command = ["train", "--events", str(events), "--context", str(context), "--out", registry]
+        command = ["train", "--events", str(events), "--context", str(context), "--out", registry, "--seed", str(seed)]
         said = io.StringIO()
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             code = main([*command, "--until", str(until)] if until is not None else command)

@@ -6,19 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 
-from detector.cli import doctor
-from detector.config import load
-from detector.errors import BrokerError
-from detector.kafka import topics
-from detector.kafka.inspection import missing_rights, newest
 from detector.kafka.producer import Producer
 from detector.kafka.reader import Reader
 from detector.sandbox.broker import Broker
@@ -54,13 +46,11 @@ def test_topics_are_made_once_and_then_fit(detector: Run) -> None:
 
 def test_the_doctor_tells_what_is_well_and_what_is_not(detector: Run) -> None:
     def states() -> dict[str, str]:
-        return {result["check"]: result["state"] for result in json.loads(detector("doctor", "--json").stdout)}
+        return {result["id"]: result["state"] for result in json.loads(detector("doctor", "--json").stdout)}
 
-    assert states()["the topics are as they must be"] == "failed" and "the clocks agree" not in states()
+    assert states()["topics"] == "failed" and states()["clock"] == "skipped"
     detector("topics", "create")
-    found = states()
-    assert [name for name, state in found.items() if state == "failed"] == ["the model loads and scores as it did when it was trained"]
-    assert len(found) == 6 and detector("doctor").returncode == 4
+    assert {name for name, state in states().items() if state != "ok"} == {"model"} and detector("doctor").returncode == 4
 
 
 def test_the_company_sends_its_events_keyed_by_actor(detector: Run, broker: Broker) -> None:
@@ -119,48 +109,3 @@ def test_a_detached_sandbox_is_up_once_and_goes_down(tmp_path: Path) -> None:
         down = sandbox("down")
     assert (down.returncode, down.stdout) == (0, "stopped\n")
     assert "nothing runs" in sandbox("down").stderr
-
-
-def test_the_doctor_tells_which_right_is_missing(tmp_path: Path) -> None:
-    rules = {
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "allow.everyone.if.no.acl.found": "true",
-    }
-    alerts = ResourcePattern(ResourceType.TOPIC, "alerts")
-    allowed = ACL("User:ANONYMOUS", "*", ACLOperation.ALL, ACLPermissionType.ALLOW, alerts)
-    denied = ACL("User:ANONYMOUS", "*", ACLOperation.WRITE, ACLPermissionType.DENY, alerts)
-    with Broker(tmp_path / "broker", settings=rules) as guarded:
-        settings = {"bootstrap_servers": [guarded.bootstrap]}
-        wanted = {"access-events": ("READ",), "alerts": ("READ", "WRITE")}
-        no_read, no_write = (f"no right to {what.lower()} topic 'alerts': grant {what} on it" for what in ("Read", "Write"))
-        topics.create(settings, topics.design({name: name for name in wanted}, 1))
-        admin = KafkaAdminClient(**settings)
-        try:
-            assert missing_rights(settings, wanted) == []
-            admin.create_acls([denied])  # whoever is allowed by no rule has then no right at all
-            eventually(lambda: missing_rights(settings, wanted) == [no_read, no_write])
-            admin.create_acls([allowed])
-            eventually(lambda: missing_rights(settings, wanted) == [no_write])
-        finally:
-            admin.close()
-
-
-def test_a_clock_that_lags_behind_the_brokers_is_told(broker: Broker, unique: Callable[[str], str]) -> None:
-    name, settings = unique("stamped"), {"bootstrap_servers": [broker.bootstrap]}
-    topics.create(settings, [topics.Topic(name, 2)])
-    assert newest(settings, name) is None
-    ahead = int((time.time() + 600) * 1000)
-    with Producer(settings) as producer:
-        producer.send(name, b"k", b"v", timestamp_ms=ahead)
-        producer.flush(10)
-    assert newest(settings, name) == ahead
-    config = load(flags={"topics.events": name, "kafka.bootstrap_servers": broker.bootstrap}).config
-    with pytest.raises(BrokerError, match=r"(600|599) s in the future\nset the clocks"):
-        list(doctor._clock(config))
-
-
-def eventually(true: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -8,15 +8,19 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from detector import registry
-from detector.champion import Champion
+from detector.champion import Champion, Wish
+from detector.contexts import Contexts
+from detector.core.context import DEFAULT_RESOURCES
 from detector.core.model import Model
 from detector.core.views import EMPLOYEE
+from detector.metrics import Metrics
 from detector.registry.arrays import pack, unzipped
 from tests.models import archive, npy, plant, sound
 
@@ -79,13 +83,14 @@ def test_a_hostile_champion_is_refused_and_the_old_one_is_served(
     def load(version: str) -> Model:
         return registry.load_model(tmp_path, version, EMPLOYEE.name, EMPLOYEE.names, trust)
 
-    champion = Champion(load(first), lambda: registry.resolve(tmp_path, "champion"), load, every=0.0)
+    named = SimpleNamespace(current=lambda: registry.resolve(tmp_path, "champion"), load=load)
+    contexts = Contexts("", DEFAULT_RESOURCES)
+    champion = Champion(load(first), contexts.read(), named, contexts, Metrics(), Wish(), every=0.0)
     (tmp_path / "champion").write_text(put(tmp_path) + "\n")  # as somebody writes it who does not use `promote`
-    until(lambda: champion.look() or bool(caplog.records))
-    assert champion.model.version == first and "the old one stays" in caplog.text
+    until(lambda: champion.look() or "the old one stays" in caplog.text)
+    assert champion.now.model.version == first and "the old one stays" in caplog.text
     registry.promote(tmp_path, "champion", good, trust)
-    until(champion.look)
-    assert champion.model.version == good
+    until(lambda: champion.look() or champion.now.model.version == good)
 
 
 def until(condition: Callable[[], bool]) -> None:

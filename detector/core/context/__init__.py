@@ -133,6 +133,11 @@ class Context:
         }  # fmt: skip
         return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
 
+    @cached_property
+    def version(self) -> str:
+        """16 hex digits by which a context is named: the first of its hash; with a key, of the hash of both, which tells nothing of it."""
+        return (hmac.digest(self.key, self.hash.encode(), "sha256").hex() if self.key else self.hash)[:16]
+
     # --- employees
 
     def is_employee(self, name: str) -> bool:

@@ -12,6 +12,7 @@ from detector.core.baselines import Baselines
 from detector.core.context import SERVICE, Context
 from detector.core.events import ACTIONS, NO_TIME, EventBatch
 from detector.core.frame import ASSET, DAY, HR, IAM, PLAIN, WATCH, Frame
+from detector.core.framing.canaries import Canaries
 from detector.core.framing.local_time import Clocks
 from detector.core.framing.staff import Staff
 from detector.core.framing.walls import Walls
@@ -43,11 +44,11 @@ class Framer:
         self._rights = _Rights(context, baselines)
         if before is None or before.context is not context:
             self._staff, self._walls, self._clocks = Staff(context), Walls(context), Clocks(context)
-            self._subjects = _Subjects(context)
+            self._subjects, self.canaries = _Subjects(context), Canaries(context)
             self._resources, self._fields = Memo([("kind", np.int64), ("grants", np.uint64)]), Memo(np.int64)
         else:
             self._staff, self._walls, self._clocks, self._subjects = before._staff, before._walls, before._clocks, before._subjects
-            self._resources, self._fields = before._resources, before._fields
+            self._resources, self._fields, self.canaries = before._resources, before._fields, before.canaries
 
     def frame(self, batch: EventBatch) -> Frame:
         time, action, day = batch.time, batch.numbers("action"), batch.time // DAY
