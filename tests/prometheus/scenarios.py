@@ -186,7 +186,7 @@ def settings(office: Office, folder: Path, proxy: Proxy) -> dict[str, dict[str, 
         "normal": quick,
         "lag": quick | {"input": {"batch_limit": 2}},
         # how long a transaction waits for a broker that is away does not get shorter with the rules
-        "broker down": quick | {"kafka": {"bootstrap_servers": [proxy.bootstrap]}, "group": {"transaction_timeout": 2.0}},
+        "broker down": quick | {"kafka": {"bootstrap_servers": [proxy.bootstrap]}, "group": {"transaction_timeout": 1.0}},
         "poison burst": quick,
         "model too old": quick | {"models": {"registry": aged(office.folder / "models", folder / "aged", 60)}},
         "no heartbeat": quick,
