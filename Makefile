@@ -24,7 +24,8 @@ run: $(BIN)/detector ## a local Kafka, a synthetic company, a model, live alerts
 	@$(BIN)/detector sandbox demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: setup ## every test but the slow ones, on a real Kafka (under 30 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not broker" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and broker"
 
 test-all: setup ## every test, at full lengths
 	$(BIN)/python -m pytest

@@ -224,7 +224,7 @@ def test_C8_a_generation_that_is_refused_leaves_nothing_behind_for_later_transac
     stand.sections["kafka"]["bootstrap_servers"] = [proxy.bootstrap]
     proxy.fate = fate
     with Serving(stand, 0) as one, Serving(stand, 1) as other:
-        wait(lambda: all_delivered(stand, expected), 90, "all is delivered", 0.5)
+        wait(lambda: all_delivered(stand, expected), 240, "all is delivered", 0.5)
         proxy.fate = lambda _: None
         assert one.stop() == other.stop() == 0
     assert_exact(stand, expected)
