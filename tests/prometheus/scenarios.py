@@ -57,13 +57,13 @@ def job(situation: str) -> str:
 
 
 def company(folder: Path) -> Office:
-    """A small company whose history ended last Monday, and a model of it that is a few days old."""
+    """A small company whose history ended last Monday, and a model that is a few days old, of three weeks: what it promises, it keeps."""
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     monday = today - timedelta(days=today.weekday())
     since, end = ((monday - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ") for days in (4, 0))
     events, context = folder / "history.ndjson", str(folder / "context")
     told = ("sandbox", "company", "--employees", "60", "--seed", "3", "--end", end, "--incident", "story")
-    detector(*told, "--history", str(events), "--days", "12", "--context", context)
+    detector(*told, "--history", str(events), "--days", "26", "--context", context)
     detector("train", "--events", str(events), "--context", context, "--until", since, "--out", str(folder / "models"))
     lines = [(line, json.loads(line)) for line in events.read_bytes().splitlines()]
     live = tuple((said["actor"].encode(), line) for line, said in lines if moment(str(said["time"])) >= moment(since))
@@ -185,8 +185,13 @@ def settings(office: Office, folder: Path, proxy: Proxy) -> dict[str, dict[str, 
     return {
         "normal": quick,
         "lag": quick | {"input": {"batch_limit": 2}},
-        # how long a transaction waits for a broker that is away does not get shorter with the rules
-        "broker down": quick | {"kafka": {"bootstrap_servers": [proxy.bootstrap]}, "group": {"transaction_timeout": 1.0}},
+        # how long it waits for a broker that is away does not get shorter with the rules: 10 s for a transaction or a snapshot
+        "broker down": quick
+        | {
+            "kafka": {"bootstrap_servers": [proxy.bootstrap]},
+            "group": {"transaction_timeout": 1.0},
+            "service": {"snapshot_interval": 300.0},
+        },
         "poison burst": quick,
         "model too old": quick | {"models": {"registry": aged(office.folder / "models", folder / "aged", 60)}},
         "no heartbeat": quick,
