@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import signal
 from collections.abc import Sequence
+from importlib import import_module
 from multiprocessing.connection import Connection
 from queue import Queue
 from threading import Thread
@@ -37,6 +38,8 @@ class Processes:
             process.start()
             theirs.close()  # nobody but the process has it: when it ends, ours says so
             self._processes.append(process)
+        # the forest is fitted here, when all is read: what that needs takes half a second to load, in which they would wait
+        Thread(target=import_module, args=("sklearn.ensemble",), daemon=True).start()
 
     def take(self, parts: Sequence[Records | EventBatch]) -> None:
         for shard, part in enumerate(parts):
