@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ def wait(condition: Callable[[], bool], seconds: float, what: str, pause: float 
     while not condition():
         assert time.monotonic() < end, f"waited {seconds:g} s in vain until {what}"
         time.sleep(pause)
+
+
+@contextmanager
+def frozen(own: Broker) -> Iterator[None]:
+    """It answers nobody while the block lasts, and its connections stay."""
+    own.pause()
+    try:
+        yield
+    finally:
+        own.resume()
 
 
 def flat(line: str) -> dict[str, Any]:

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from bad_records import mixed
-from harness import Serving, Stand, wait
+from harness import Serving, Stand, frozen, wait
 from office import Office
 from oracle import Truth, all_delivered, assert_exact, committed, truth
 from proxy import Fate, Proxy, in_front_of
@@ -162,15 +161,6 @@ def freeze(own: Broker, stand: Stand, expected: Truth, seconds: float) -> None:
         assert under_way(stand, expected), "the fault did not meet work under way"
         resumes(service)
         finished(stand, expected, service)
-
-
-@contextmanager
-def frozen(own: Broker) -> Iterator[None]:
-    own.pause()
-    try:
-        yield
-    finally:
-        own.resume()
 
 
 def test_C3_a_start_that_meets_a_frozen_TLS_broker_ends_with_6_within_a_minute(office, with_tls, tmp_path, unique):

@@ -6,13 +6,11 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from bad_records import mixed
-from harness import Serving, Stand, wait
+from harness import Serving, Stand, frozen, wait
 from office import Office
 from oracle import Truth, all_delivered, assert_exact, committed, truth
 from proxy import Cut, Fate, in_front_of
@@ -23,15 +21,6 @@ from detector.sandbox.broker import Broker
 pytestmark = pytest.mark.broker
 SMALL = {"max_age": 1e10, "batch_limit": 10}
 """So that the fault meets a transaction: hundreds of them follow each other."""
-
-
-@contextmanager
-def frozen(own: Broker) -> Iterator[None]:
-    own.pause()
-    try:
-        yield
-    finally:
-        own.resume()
 
 
 def laid_out(office: Office, own: Broker, folder: Path, unique, events: int | None = None) -> tuple[Stand, Truth]:
