@@ -25,7 +25,7 @@ run: $(BIN)/detector ## a local Kafka, a synthetic company, a model, live alerts
 
 test: setup ## every test but the slow ones, on a real Kafka (under 30 minutes on 2 cores)
 	$(BIN)/python -m pytest -m "not slow and not broker" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "not slow and broker"
+	$(BIN)/python -m pytest -m "not slow and broker" -n 3 --dist loadfile
 
 test-all: setup ## every test, at full lengths
 	$(BIN)/python -m pytest
