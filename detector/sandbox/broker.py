@@ -5,6 +5,7 @@ Each has its own ports and data folder. It never outlives the process that start
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -129,8 +130,10 @@ class Broker:
         self._wait(STOP)
 
     def pause(self) -> None:
-        """Freeze it: its connections stay open and nothing answers."""
+        """Freeze it: its connections stay open and nothing answers. Returns when it does not run any more."""
         self._signal(signal.SIGSTOP)
+        if pid := self.pid:  # on a busy machine its threads may go on for a while
+            os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)

@@ -21,7 +21,7 @@ def test_a_shadow_counts_what_the_challenger_would_alert_and_tells_nobody(office
     with Serving(stand, 0) as champion:
         stand.sections["service"] = {"shadow": True}
         with Serving(stand, 1) as shadow:
-            wait(lambda: shadow.metric("detector_events_total") == expected.events, 90, "the shadow has seen all events")
+            wait(lambda: shadow.metric("detector_events_total") == expected.events, 180, "the shadow has seen all events")
             assert shadow.metric("detector_alerts_total") == alerts > 0
             assert shadow.stop() == 0
         with Serving(stand, 1) as shadow:  # its state is built anew from the events, and what it counted is not counted again
