@@ -1,4 +1,4 @@
-"""Relations, slow and obvious: one object a pair, forty of them."""
+"""Relations, slow and obvious: one object a pair, thirty-six of them, and the last twenty first looks of the day."""
 
 from __future__ import annotations
 
@@ -28,22 +28,32 @@ class Pair:
 
 @dataclass
 class Relations:
-    pairs: list[Pair] = field(default_factory=lambda: [Pair() for _ in range(40)])
+    pairs: list[Pair] = field(default_factory=lambda: [Pair() for _ in range(36)])
     newest: int = 0
+    latest: list[int] = field(default_factory=list)
     today: list[float] = field(default_factory=list)
     looks: int = 0
     mean: float = 0.0
     var: float = 0.0
     gone: int = 0
     refused: int = 0
+    again: int = 0
+    forgotten: int = 0
 
     def observe(self, e: Event, baselines: Baselines, said: dict[str, float]) -> None:
         day, w = min(e.day, LAST), said["w"]
         if day > self.newest:
-            self.newest, self.today = day, []
+            self.newest, self.today, self.latest = day, [], []
         known = [p for p in self.pairs if p.subject == e.subject]
         if not e.on_person or (known and day <= known[0].day):
             return
+        if day == self.newest:
+            mark = max(max(e.subject % 2**32, 1) // 2**16, 1)
+            if mark in self.latest[-20:]:
+                self.again += 1
+                return
+            self.forgotten += mark in self.latest
+            self.latest.append(mark)
         said["first"] = 1.0
         unexplained, explained = w, 1 - w
         if known:
@@ -56,7 +66,7 @@ class Relations:
                 said["repeat"] = w * max(z, 0) * (1 + e.special) * (1 + 0.5 * e.location)
 
     def keep(self, pair: Pair, known: list[Pair]) -> None:
-        start = max(pair.subject % 2**32, 1) % 40
+        start = max(pair.subject % 2**32, 1) % 36
         old = known[0] if known else min(self.pairs[start:] + self.pairs[:start], key=lambda p: p.worth)
         if known or old.worth <= pair.worth:
             self.gone += not known and old.subject != 0

@@ -13,7 +13,7 @@ GROWTH = 16.0
 """MiB from the second third to the last that are still called flat."""
 HANDLES = 3
 """File handles, or threads, more in the last third than in the second that are still called flat. The fewest count: a connection that
-failed is a cycle, and holds its socket until the next collection of garbage, which lowers the number again; a leak raises the lowest, too."""
+failed is a cycle and holds its socket until garbage is collected, which lowers the number again; a leak raises the lowest, too."""
 
 
 class Sample(NamedTuple):
