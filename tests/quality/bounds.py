@@ -30,7 +30,7 @@ TIMES = {"two-fold": 2, "eight-fold": 8}
 """Powers of 2, as some sizes must be. What two-fold tables seem to gain or to lose is about what chance does."""
 SIZES = {
     "signals/explanation.py": ("RING", "WORDS"),
-    "signals/relations.py": ("PLACES",),
+    "signals/relations.py": ("PLACES", "LATEST"),
     "signals/profiles.py": ("PAIRS", "STEPS"),
     "signals/purposes.py": ("PLACES",),
     "signals/places.py": ("COUNTRIES", "DEVICES"),
