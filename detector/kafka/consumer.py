@@ -23,6 +23,7 @@ from detector import failpoints
 from detector.core.events import Records
 from detector.errors import BrokerError, IdentityError, NoTopicError
 from detector.kafka.clients import broker_error, connect
+from detector.kafka.holders import unheld
 from detector.kafka.records import join, read_columns
 
 T = TypeVar("T")
@@ -95,7 +96,7 @@ class Consumer:
         self.topic, self._settings, self._doing = topic, settings, f"reading topic {topic!r} in group {group!r}"
         self._changes: deque[Change] = deque()
         self._membership: Membership | None = None
-        self._group, self._instance, self._silent = group, instance_id, 0
+        self._group, self._instance, self._silent, self._looked = group, instance_id, 0, ""
         session = int(session_timeout * 1000)
         self._client = connect(
             KafkaConsumer, settings, self._doing, group_id=group, group_instance_id=instance_id, isolation_level="read_committed",
@@ -132,6 +133,7 @@ class Consumer:
             # a rebalance that new metadata began is forgotten when it outlasts a poll: no member any more, and never again
             self._client._coordinator.request_rejoin()
         self._membership = self._safe_membership()
+        self._complete_move()
         records = [join(items) for items in found.values()]
         if self._membership is None:
             for run in records:
@@ -142,6 +144,18 @@ class Consumer:
     def membership(self) -> Membership | None:
         """The membership right after the last poll; None where offsets must not be committed (not a member, or rebalancing)."""
         return self._membership
+
+    def _complete_move(self) -> None:
+        """A member with a name that comes back is given what it had, and nobody else hears of it. If it went between the two steps of a
+        cooperative move, what it had given up would never be given to anybody: so it looks, once, and asks for the second step.
+        """
+        if self._instance is None or self._membership is None or self._membership.member == self._looked:
+            return
+        missing = self._ask(lambda: unheld(self._client, self._group, self.topic, ANSWER))
+        if missing is not None:
+            self._looked = self._membership.member
+        if missing:
+            self._client._coordinator.request_rejoin()
 
     def _displaced(self) -> IdentityError:
         return IdentityError(

@@ -190,6 +190,50 @@ def polling(consumer: Consumer) -> Iterator[None]:
         thread.join()
 
 
+@pytest.mark.parametrize("looks", [False, True])
+def test_B12_what_a_named_member_gave_up_before_it_went_is_given_to_another_when_it_is_back(
+    looks: bool, settings: dict[str, Any], topic: str, unique: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes when it has been told what it loses, and has not yet joined again for others to be given that. Kafka gives it back what
+    it still has, without a rebalance: unless it looks, the rest stays nobody's.
+    """
+    group = unique("group")
+    first = Consumer(topic, group, settings, session_timeout=30, instance_id="first")
+    await_both(first)
+    leave_after_the_first_step(first)
+    second = Consumer(topic, group, settings, session_timeout=30, instance_id="second")
+    try:
+        with polling(second):
+            end = time.monotonic() + 30
+            while all(what != "revoked" for what, _ in first.changes()):
+                assert time.monotonic() < end, "nothing was taken from it"
+                first.poll(0.05, 1)
+            first.close(3)
+            if not looks:
+                monkeypatch.setattr(Consumer, "_complete_move", lambda _: None)
+            first = Consumer(topic, group, settings, session_timeout=30, instance_id="first")
+            kept = await_one(first)
+            with polling(first):
+                time.sleep(5)
+        given = {p for what, partitions in second.changes() for p in partitions if what == "assigned"}
+        assert given == ({0, 1} - kept if looks else set())
+    finally:
+        first.close(3)
+        second.close(3)
+
+
+def leave_after_the_first_step(member: Consumer) -> None:
+    """Stop it from joining again once partitions were taken from it."""
+    coordinator, listener = member._client._coordinator, member._client._subscription.rebalance_listener
+    tell = listener.on_partitions_revoked
+
+    def revoked(partitions: Any) -> None:
+        coordinator.request_rejoin = lambda: None
+        tell(partitions)
+
+    listener.on_partitions_revoked = revoked
+
+
 def test_an_offset_that_is_gone_is_an_error_never_a_silent_reset(member: Consumer) -> None:
     """C14."""
     await_both(member)

@@ -241,7 +241,8 @@ def test_D14_flush_calls_it_an_error_that_a_batch_had_to_be_split(world: World, 
 PRIVATE = {
     "producer": """_closed _unregister_cleanup _wait_on_metadata _sender._client._manager _sender.force_close _sender.wakeup _sender.join
         _transaction_manager._current_state.name _transaction_manager.begin_commit _transaction_manager.send_offsets_to_transaction""",
-    "consumer": """_coordinator._join_task _coordinator._heartbeat_enabled _coordinator.request_rejoin
+    "consumer": """_coordinator._join_task _coordinator._heartbeat_enabled _coordinator.request_rejoin _manager.run _manager.wait_for
+        _manager.send _coordinator.coordinator_id
         _fetcher._next_partition_records _fetcher.PartitionRecords
         _fetcher._paused_partition_records _fetcher._paused_completed_fetches _fetcher.beginning_offsets _fetcher.end_offsets
         _cluster.topic_id""",
