@@ -6,7 +6,6 @@ larger than its topic takes.
 
 from __future__ import annotations
 
-import gc
 import logging
 
 from detector.checkpoints import Checkpoints
@@ -48,6 +47,4 @@ class Doubts:
 
     def settled(self) -> None:
         """One is certain to have happened."""
-        if self.open:
-            gc.collect()  # producers that failed meanwhile are cycles, and hold their sockets until then
         self._fenced, self.open = 0, False

@@ -78,7 +78,7 @@ class Service:
                 except BrokerError as error:
                     log.warning("broker trouble, reconnecting", extra={"pause": pause, "error": str(error)})
                     self._leave()
-                    gc.collect()  # clients that failed are cycles, and hold their sockets until then
+                    gc.collect()  # as each heartbeat does, of which there is none meanwhile
                     self._wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
             self._finish()
@@ -170,6 +170,7 @@ class Service:
                 delivery.end(task, self._plan)
         if beats:
             self._beat_at = time.monotonic() + self._plan.heartbeat
+            gc.collect()  # connections that failed are cycles, and hold their sockets until then
         self._checkpoints.add(delivery, self._plan)
 
     def _relieve(self, source: Source) -> None:

@@ -6,6 +6,7 @@ step and in any order, the outputs are those of an undisturbed run.
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -286,8 +287,11 @@ def process(broker: Broker, seed: int, fates: Counter[str], interval: float = 0.
         running.stopping = True
 
     source.stop = sink.stop = stop
+    gc.freeze()  # as `serve` does: each heartbeat collects garbage
     try:
         running.run()
     except Death:
         return False
+    finally:
+        gc.unfreeze()
     return any(finished)
