@@ -182,12 +182,21 @@ def committed(stand: Stand) -> Committed:
         client.close()
 
 
+def all_read(stand: Stand) -> bool:
+    """Whether all that is in the input topic is committed."""
+    return _at_the_end(stand, committed(stand))
+
+
+def _at_the_end(stand: Stand, at: Committed) -> bool:
+    return {p: mark[0] if mark else 0 for p, mark in at.items()} == ends(stand, stand.events, "read_committed")
+
+
 def all_delivered(stand: Stand, expected: Truth) -> bool:
-    """Whether all that is in the input topic is committed, and all daily records are sent."""
-    at, final = committed(stand), ends(stand, stand.events, "read_committed")
-    if {p: mark[0] if mark else 0 for p, mark in at.items()} != final:
-        return False
-    return all(mark is None or _place(expected.daily[p]) in ((mark[1].day, mark[1].blocks), None) for p, mark in at.items())
+    """Whether, besides, all daily records are sent."""
+    at = committed(stand)
+    return _at_the_end(stand, at) and all(
+        mark is None or _place(expected.daily[p]) in ((mark[1].day, mark[1].blocks), None) for p, mark in at.items()
+    )
 
 
 def _place(blocks: list[tuple[tuple[int, int], bytes]]) -> tuple[int, int] | None:

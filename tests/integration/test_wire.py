@@ -230,4 +230,4 @@ def test_C8_a_generation_that_is_refused_leaves_nothing_behind_for_later_transac
     assert_exact(stand, expected)
     assert_fenced(proxy)
     assert proxy.hits() > 5
-    assert len({commit.member_id for commit in proxy.requests("TxnOffsetCommit")}) == 2, "one of them did nothing"
+    assert len({commit.group_instance_id for commit in proxy.requests("TxnOffsetCommit")}) == 2, "one of them did nothing"
