@@ -21,6 +21,9 @@ T = TypeVar("T")
 CONNECT = 15.0
 """Seconds a client may take to be made."""
 
+COMMON: dict[str, Any] = {"reconnect_backoff_max_ms": 500}
+"""Of every client. kafka-python's 30 s would be waited out after a broker has long been back."""
+
 UNREACHABLE = (
     failures.KafkaTimeoutError,
     failures.RequestTimedOutError,
@@ -47,16 +50,28 @@ class CountedConnections(KafkaConnectionManager):  # type: ignore[misc]
     """Counts the connections that ended: a transaction during which one did is in doubt, long before kafka-python says so.
 
     It knows why the last one did, where kafka-python says only that it got no answer; and credentials that were refused are not sent
-    again and again until the deadline, for some servers lock out who does that.
+    again and again until the deadline, for some servers lock out who does that. Of several bootstrap servers it asks each before any
+    is asked again, where kafka-python would give one that does not answer all the time there is.
     """
 
     ended = 0
     failure: Exception | None = None
     refused: Exception | None = None
 
+    def __init__(self, net: Any, **configs: Any) -> None:
+        super().__init__(net, **configs)
+        servers = self.cluster.bootstrap_brokers
+        self.cluster.bootstrap_brokers = lambda: self._least_failed(servers())
+
+    def _least_failed(self, servers: list[Any]) -> list[Any]:
+        failures = [self._backoff.get(server.node_id, (0,))[0] for server in servers]
+        return [server for server, count in zip(servers, failures, strict=True) if count == min(failures)]
+
     def get_connection(self, node_id: Any, *args: Any, **options: Any) -> Any:
         if self.refused is not None:
             raise self.refused
+        if options.get("timeout_ms") is not None and self.cluster.is_bootstrap(node_id):
+            options["timeout_ms"] /= len(self.cluster.bootstrap_brokers())  # of the time left, an equal share for each that is still to ask
         known = node_id in self._conns
         connection = super().get_connection(node_id, *args, **options)
         if not known:
@@ -100,7 +115,7 @@ def connect(build: Callable[..., T], settings: Mapping[str, Any], doing: str, de
 
     def work() -> None:
         try:
-            client = build(**settings, **options, kafka_client=network, bootstrap_timeout_ms=int(deadline * 900))
+            client = build(**{**COMMON, **settings, **options}, kafka_client=network, bootstrap_timeout_ms=int(deadline * 900))
         except BaseException as error:
             outcome.append(error)
             for left in networks:  # a constructor that raises leaves its thread and sockets behind

@@ -47,7 +47,6 @@ READING: dict[str, Any] = {
     "max_partition_fetch_bytes": 4 << 20,
     "fetch_max_bytes": 32 << 20,
     "metadata_max_age_ms": 30_000,
-    "reconnect_backoff_max_ms": 500,
     "metrics_enabled": False,
 }
 

@@ -37,7 +37,6 @@ WRITING: dict[str, Any] = {
     "delivery_timeout_ms": 12_000,
     "max_block_ms": 6000,
     "retry_backoff_ms": 1,
-    "reconnect_backoff_max_ms": 500,
     "metrics_enabled": False,
 }
 

@@ -8,10 +8,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kafka import KafkaConsumer
+from kafka.errors import KafkaTimeoutError
 from kafka.net.selector import NetworkSelector
 from kafka.protocol.metadata import MetadataResponse
 
@@ -115,6 +118,22 @@ def test_an_answer_that_comes_together_with_the_end_of_the_connection_is_read() 
 
 
 @pytest.mark.broker
+@pytest.mark.parametrize("listens", [False, True])
+def test_D16_a_server_that_does_not_answer_keeps_no_client_from_the_others(
+    listens: bool, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By chance it is asked first: kafka-python gives one that is silent all the time, and asks one that refused again and again."""
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        dead = [f"127.0.0.1:{server.getsockname()[1]}" for server in silent] if listens else ["127.0.0.1:1", "127.0.0.1:2"]
+        settings = client_settings({"bootstrap_servers": [*dead, broker.bootstrap]})
+        monkeypatch.setattr("kafka.net.manager.random", Unlucky(dead))
+        with pytest.raises(KafkaTimeoutError):
+            KafkaConsumer(**settings, bootstrap_timeout_ms=3000)
+        connect(KafkaConsumer, settings, "trying", 6.0).close()
+
+
+@pytest.mark.broker
 def test_a_topic_that_does_not_exist_is_an_error_not_a_silence(broker: Broker, unique: Callable[[str], str]) -> None:
     settings, topic = client_settings({"bootstrap_servers": broker.bootstrap}), unique("nowhere")
     with pytest.raises(BrokerError, match=f"{topic}.*detector topics create"):
@@ -132,6 +151,17 @@ def test_records_that_were_not_written_are_not_passed_over(broker: Broker, uniqu
         with pytest.raises(BrokerError, match="1 records were not written"):
             producer.flush(10)
         producer.flush(5)  # said once
+
+
+class Unlucky(random.Random):
+    """Of servers, it chooses a dead one if there is any."""
+
+    def __init__(self, dead: list[str]) -> None:
+        super().__init__(1)
+        self.dead = dead
+
+    def choice(self, servers: Any) -> Any:
+        return max(servers, key=lambda server: f"{server.host}:{server.port}" in self.dead)
 
 
 def wait_until(done: Callable[[], bool], seconds: float = 10.0) -> None:

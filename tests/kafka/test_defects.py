@@ -246,7 +246,8 @@ PRIVATE = {
         _fetcher._next_partition_records _fetcher.PartitionRecords
         _fetcher._paused_partition_records _fetcher._paused_completed_fetches _fetcher.beginning_offsets _fetcher.end_offsets
         _cluster.topic_id""",
-    "manager": "_conns _build_transport get_connection cluster.brokers cluster.is_bootstrap broker_version",
+    "manager": """_conns _backoff _build_transport get_connection cluster.brokers cluster.is_bootstrap cluster.bootstrap_brokers
+        broker_version""",
     "admin": "_find_coordinator_ids _manager.run _manager.send",
     "transport": "_build_ssl_context _sock_recv DEFAULT_CONFIG",
     "records": "_consume_aborted_transactions_up_to _is_batch_aborted drain",
