@@ -53,11 +53,6 @@ class Rigged(Serving):
     def __enter__(self) -> Rigged:
         return self
 
-    def troubles(self) -> list[dict[str, Any]]:
-        """What it complained of itself; kafka-python warns of a busy machine as well."""
-        bad = (line for line in self.said() if line["log.level"] in ("warning", "error") and not line["log.logger"].startswith("kafka."))
-        return [line for line in bad if line["log.logger"] != "detector.failpoints"]
-
     def times_at(self, place: str) -> int:
         """How often an armed failpoint was met."""
         return sum(line["message"] == "failpoint" and line["detector.failpoint"] == place for line in self.said())

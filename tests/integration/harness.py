@@ -138,6 +138,11 @@ class Serving:
             if line.startswith("{") and line.endswith("}"):
                 yield flat(line)
 
+    def troubles(self) -> list[dict[str, Any]]:
+        """What it complained of itself; kafka-python warns of a busy machine as well."""
+        bad = (line for line in self.said() if line["log.level"] in ("warning", "error") and not line["log.logger"].startswith("kafka."))
+        return [line for line in bad if line["log.logger"] != "detector.failpoints"]
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

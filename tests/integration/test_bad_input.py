@@ -154,7 +154,7 @@ def test_E_the_service_is_well_and_counted_each_record_once(mailed: Mailed):
     assert mailed.service.metric("detector_dead_letters_total") == bad
     assert mailed.service.metric("detector_doubts_total") == 0
     assert mailed.service.get("/livez")[0] == mailed.service.get("/readyz")[0] == 200
-    assert not [line for line in mailed.service.said() if "error.type" in line or line["log.level"] in ("warning", "error")]
+    assert not mailed.service.troubles()
 
 
 def test_E_dead_letters_alerts_and_offsets_are_one_transaction_however_often_it_is_killed(office, broker, tmp_path, unique):
