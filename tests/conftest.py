@@ -29,10 +29,18 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker to kill and to freeze."""
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     with Broker(tmp_path_factory.mktemp("own")) as started:
         yield started
+
+
+@pytest.fixture
+def own(mortal: Broker) -> Broker:
+    """A broker to kill and to freeze. It runs, whatever the test before left."""
+    mortal.resume()
+    if mortal.pid is None:
+        mortal.start()
+    return mortal
 
 
 @pytest.fixture

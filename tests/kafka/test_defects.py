@@ -112,8 +112,8 @@ def test_D3_a_record_that_failed_fails_neither_flush_nor_commit(own: Broker, wor
 
 
 def test_D4_a_commit_that_failed_is_called_a_success(world: World) -> None:
-    """A record whose sequence number does not fit is found out while the transaction ends."""
-    with raw(world, linger_ms=0) as producer:
+    """A record whose sequence number does not fit is found out while the transaction ends: nothing sends it earlier."""
+    with raw(world, linger_ms=60_000) as producer:
         spoil(producer, world.output)
         producer.send_offsets_to_transaction(offsets(world, 1, 7), ConsumerGroupMetadata(*world.membership))
         lost = producer.send(world.output, b"raw", partition=0)
@@ -136,7 +136,9 @@ def test_D4_a_commit_that_failed_is_called_a_success(world: World) -> None:
 
 
 def spoil(producer: KafkaProducer, topic: str) -> None:
-    producer.send(topic, b"first", partition=0).get(5)
+    first = producer.send(topic, b"first", partition=0)
+    producer.flush(5)
+    first.get(5)
     producer._transaction_manager._sequence_numbers[TopicPartition(topic, 0)] = 50
 
 

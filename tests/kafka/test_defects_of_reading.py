@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import kafka
 import pytest
 from guarded import LONG, Call, World, offsets, raw, until
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from detector.core.events import Records
 from detector.errors import BrokerError
@@ -47,11 +48,17 @@ def test_D6_who_polled_too_late_commits_as_a_nobody_whom_brokers_let_through(wor
     member = world.membership
     world.member._client._coordinator.heartbeat.config["max_poll_interval_ms"] = 1000
     until(lambda: world.member._client.group_metadata().generation_id == -1)
+    until(lambda: not members(world))  # the client says so first, and the broker is told then
     with pytest.raises(Doubt):
         world.deliver(b"late", 5, membership=member)
     assert world.member._safe_membership() is None
     world.transactions.settle(10)
     assert world.committed(0) is None
+
+
+def members(world: World) -> list[Any]:
+    with closing(KafkaAdminClient(**world.settings)) as admin:
+        return list(admin.describe_groups([world.group])[world.group]["members"])
 
 
 def twenty(world: World) -> None:
