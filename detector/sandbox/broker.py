@@ -180,7 +180,10 @@ class Broker:
     def _format(self) -> None:
         command = [*self._java(), "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._properties)]
         with self.log.open("ab") as log:
-            status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=START).returncode
+            try:
+                status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=START).returncode
+            except subprocess.TimeoutExpired:
+                raise self._failed(f"Apache Kafka did not format its data folder within {START:g} s") from None
         if status:
             raise self._failed(f"Apache Kafka could not format its data folder (status {status})")
 

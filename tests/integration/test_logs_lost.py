@@ -200,7 +200,7 @@ def make_anew(stand: Stand, office: Any) -> None:
     admin.delete_topics([stand.events])
     admin.close()
 
-    wait(lambda: bool(create(stand.settings, design({"access-events": stand.events}, PARTITIONS, 1))), 20, "the topic is gone", 0.2)
+    wait(lambda: bool(create(stand.settings, design({"access-events": stand.events}, PARTITIONS, 1))), 60, "the topic is gone", 0.2)
     stand.feed(office.live[:100])
 
 
@@ -228,14 +228,14 @@ def test_E10_a_producer_that_leaves_its_transaction_open_is_seen_as_lag_and_noth
     stand.feed(office.live[:200])
     with Serving(stand) as service, open_transaction(stand, stand.events, 600) as writer:
         wait(lambda: service.metric("detector_events_total") == 200, 60, "what is before it is scored")
-        wait(lambda: service.metric("detector_lag_records") == PARTITIONS, 20, "all is read but what the stranger wrote", 0.5)
+        wait(lambda: service.metric("detector_lag_records") == PARTITIONS, 60, "all is read but what the stranger wrote", 0.5)
         stand.feed(office.live[200:400])
-        wait(lambda: service.metric("detector_lag_records") >= 200, 20, "the lag is seen")
+        wait(lambda: service.metric("detector_lag_records") >= 200, 60, "the lag is seen")
         time.sleep(25)  # longer than a partition may stand still that has something to read
         assert service.metric("detector_events_total") == 200
         assert service.metric("detector_consumer_rebuilds_total") == 0
         writer.abort_transaction()
         wait(lambda: service.metric("detector_events_total") == 400, 30, "the rest is scored")
-        wait(lambda: service.metric("detector_lag_records") == 0, 20, "there is no lag any more")
+        wait(lambda: service.metric("detector_lag_records") == 0, 60, "there is no lag any more")
         assert service.stop() == 0
     assert not lines(service, "broker trouble")

@@ -96,7 +96,7 @@ def test_a_scrape_holds_the_table_and_what_is_true(office, broker, tmp_path, uni
         wait(lambda: service.metric("detector_oldest_unreviewed_alert_timestamp_seconds") > 0, 60, "the alerts are followed")
         wait(lambda: service.metric("detector_snapshots_total") > 0, 60, "there is a snapshot")
         wait(lambda: service.metric("detector_daily_blocks_total") == sum(map(len, expected.daily.values())), 60, "daily records are out")
-        wait(lambda: f'detector_lag_records{{partition="{PARTITIONS - 1}"}} 0.0' in service.get("/metrics")[1], 20, "nothing is left")
+        wait(lambda: f'detector_lag_records{{partition="{PARTITIONS - 1}"}} 0.0' in service.get("/metrics")[1], 60, "nothing is left")
         found, text = scrape(service), service.get("/metrics")[1]
         assert service.stop() == 0
     assert_of_the_table(found)

@@ -108,7 +108,7 @@ def test_A3_frozen_with_a_finished_batch_it_is_refused_when_it_wakes_and_joins_a
         with Serving(stand, 1) as other:
             wait(lambda: other.metric("detector_events_total") > 0, 40, "the other has taken over")
             zombie.process.send_signal(signal.SIGCONT)
-            wait(lambda: zombie.metric("detector_doubts_total") > 0, 20, "its transaction is refused")
+            wait(lambda: zombie.metric("detector_doubts_total") > 0, 60, "its transaction is refused")
             finished(stand, expected)
             zombie.until_ready(30)
             assert zombie.stop() == other.stop() == 0

@@ -59,7 +59,7 @@ def test_it_becomes_ready_answers_probes_and_ends_with_0(nowhere, office, broker
         assert service.metric("detector_partitions") == PARTITIONS
         assert service.metric("detector_model_info") == 1
         assert stand.feed(office.live[:100]) == 100
-        wait(lambda: service.metric("detector_events_total") == 100, 20, "the events are scored")
+        wait(lambda: service.metric("detector_events_total") == 100, 60, "the events are scored")
         assert service.stop(20.0) == 0
     lines = [flat(line) for line in service.log.read_text().splitlines()]
     assert all(ALWAYS.keys() <= line.keys() for line in lines)
@@ -120,7 +120,7 @@ def test_by_default_alerts_start_with_the_first_start_ever(office, broker, tmp_p
     with Serving(stand) as service:
         service.until_ready()
         known = time.time_ns() // 1_000_000
-        wait(lambda: all(committed(stand).values()), 10, "the start is noted, though there are no events")
+        wait(lambda: all(committed(stand).values()), 60, "the start is noted, though there are no events")
         assert service.stop() == 0
     first = {p: at[1].alerts_start for p, at in committed(stand).items() if at}
     assert len(first) == PARTITIONS and all(before <= start <= known for start in first.values())

@@ -137,7 +137,7 @@ def test_C5_a_commit_that_arrives_late_tears_a_transaction_of_kafka_python_apart
     stock.commit_transaction()
     stock.begin_transaction()
     stock.send(world.output, b"half of it").get(5)
-    wait(lambda: len(proxy.released) == 1, 10, "the first commit arrives")
+    wait(lambda: len(proxy.released) == 1, 30, "the first commit arrives")
     with suppress(Exception):
         stock.abort_transaction()
     discard(stock)
@@ -151,7 +151,7 @@ def test_C5_a_commit_that_arrives_late_tears_a_transaction_of_kafka_python_apart
     assert producer is not None
     producer.begin_transaction()
     producer.send(world.output, b"half of ours").get(5)
-    wait(lambda: len(proxy.released) == 2, 10, "the commit arrives")
+    wait(lambda: len(proxy.released) == 2, 30, "the commit arrives")
     world.transactions.close()
     world.transactions.settle(20)
     assert world.seen() == [b"first", b"half of it", *([b"ours"] if happened else [])]

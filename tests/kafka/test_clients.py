@@ -93,7 +93,7 @@ def test_a_peer_that_accepts_and_says_nothing_takes_no_longer_than_the_deadline(
         start = time.monotonic()
         with pytest.raises(BrokerError, match="no answer in time"):
             connect(KafkaConsumer, settings, "trying", 1.0)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 5
 
 
 def test_an_answer_that_comes_together_with_the_end_of_the_connection_is_read() -> None:

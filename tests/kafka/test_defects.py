@@ -52,7 +52,7 @@ def test_D1_a_call_during_which_the_broker_went_away_never_ends(own: Broker, wor
         began = time.monotonic()
         with pytest.raises(Doubt):
             world.deliver(b"ours", 2, membership=membership)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         sending = Call(lambda: producer.send_offsets_to_transaction(offsets(world, 1, 7), group))
         own.start()
         world.transactions.settle(30)

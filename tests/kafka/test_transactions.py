@@ -121,7 +121,7 @@ def test_connections_cut_at_any_moment_leave_all_or_nothing_and_committed_knows(
             except Doubt:
                 sure = False
                 doubts += 1
-            assert time.monotonic() - start < 2, "it waited for an answer that could not come"
+            assert time.monotonic() - start < 5, "it waited for an answer that could not come"
         world.transactions.settle(20)
         assert world.committed() == number or not sure
         if world.committed() == number:
@@ -169,7 +169,7 @@ def test_a_broker_killed_amid_a_transaction_is_a_doubt_at_once_and_settled_once_
     start = time.monotonic()
     with pytest.raises(Doubt):
         exposed.deliver(b"killed", 2, membership=membership)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5
     with pytest.raises(BrokerError, match="no answer in time"):
         exposed.transactions.settle(1)
     own.start()
@@ -189,7 +189,7 @@ def test_a_broker_frozen_amid_a_transaction_is_a_doubt_when_time_is_up(own: Brok
     with thawed(own), pytest.raises(Doubt, match="too long"):
         own.pause()
         guard.deliver([Message(exposed.output, b"k", b"frozen")], {(exposed.input, 0): (3, "")}, membership)
-    assert time.monotonic() - start < 2.5
+    assert time.monotonic() - start < 5
     guard.settle(30)
     assert exposed.committed() is None and exposed.seen() == [b"before"]
     guard.close()

@@ -130,8 +130,20 @@ def test_a_broker_whose_port_is_taken_does_not_pass_for_started(tmp_path: Path) 
         Broker(tmp_path, port=other.getsockname()[1]).start()
 
 
+def test_one_that_takes_too_long_to_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "START", 0.05)
+    with pytest.raises(BrokerError, match=r"did not format its data folder within 0\.05 s; its log is"):
+        Broker(tmp_path).start()
+
+
 def test_one_that_never_gets_ready_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "START", 5.0)
+    whole = Broker._format
+
+    def format_then_hurry(broker: Broker) -> None:
+        whole(broker)
+        monkeypatch.setattr(module, "START", 5.0)
+
+    monkeypatch.setattr(Broker, "_format", format_then_hurry)
     broker = Broker(tmp_path, settings={"listeners": f"PLAINTEXT://127.0.0.1:{free_port()},CONTROLLER://127.0.0.1:{free_port()}"})
     with pytest.raises(BrokerError, match="not ready within 5 s"):
         broker.start()
