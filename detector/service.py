@@ -190,13 +190,13 @@ class Service:
         while source is not None and source.membership() is not None and time.monotonic() < end:
             self.tick = time.monotonic()
             delivery = Delivery()
-            self._complete(delivery, set(), None)
-            if not delivery.ends:
-                return
             try:
+                self._complete(delivery, set(), None)
+                if not delivery.ends:
+                    return
                 self._delivered(source, delivery, self._sink.deliver(delivery.messages, self._offsets(delivery), source.membership()), 0.0)
-            except self._doubt as doubt:
-                log.warning("no last snapshot", extra={"error": str(doubt)})
+            except (self._doubt, BrokerError) as error:  # all events are done, so that this is no failure
+                log.warning("no last snapshot", extra={"error": str(error)})
                 return
 
     def _offsets(self, delivery: Delivery) -> Mapping[tuple[str, int], tuple[int, str]]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
+import simulation
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lives import NAMES, goes_on, looks_again, not_ahead, passes_over, plays_changes, survives, tells_apart
+from lives import NAMES, arranged, goes_on, looks_again, not_ahead, passes_over, plays_changes, survives, tells_apart
 from mutation import mutate
 
 from detector import checkpoints, delivery, holdings, restore, service, tasks
-from detector.errors import StateError
+from detector.errors import BrokerError, StateError
 
 
 @settings(derandomize=True, deadline=None, max_examples=5, database=None)
@@ -30,6 +32,25 @@ def test_every_fate_was_met() -> None:
 @given(st.integers(0, 2**32 - 1))
 def test_records_that_make_processing_fail_are_set_aside_and_all_others_are_as_without_them(seed: int) -> None:
     survives(seed, poisonous=True)
+
+
+def test_the_end_is_in_order_though_the_state_topic_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no last snapshot then, and all events are done."""
+    arranged(monkeypatch)
+    whole = service.Service._finish
+
+    def silent(*_: object) -> NoReturn:
+        raise BrokerError("no answer in time")
+
+    def finish(running: service.Service) -> None:
+        monkeypatch.setattr(simulation.StateLog, "bounds", silent)
+        whole(running)
+
+    monkeypatch.setattr(service.Service, "_finish", finish)
+    simulation.process(simulation.Broker(simulation.log()), 1, Counter(), interval=1e9, calm=True)
+    assert [(record.message, record.error) for record in caplog.records] == [("no last snapshot", "no answer in time")]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class Links:
         await asyncio.start_server(lambda reader, writer: self._connected(link, reader, writer), "127.0.0.1", port)
 
     async def _connected(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        who = self._who(writer.get_extra_info("peername")[1])
+        who = CLIENTS if link.door == "CLIENT" else self._who(writer.get_extra_info("peername")[1])  # nodes have doors of their own
         try:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", link.target)
         except OSError:
@@ -98,7 +98,7 @@ class Links:
             end.transport.abort()
 
     def _who(self, port: int) -> int:
-        """The node that holds the socket with this local port, or CLIENTS."""
+        """The node that holds the socket with this local port. It takes long, for a node has thousands of files open."""
         inode = next((line.split()[9] for line in connections() if int(line.split()[1].split(":")[1], 16) == port), None)
         return next((node for node in (1, 2, 3) if (pid := self._pid(node)) and f"socket:[{inode}]" in sockets(pid)), CLIENTS)
 
