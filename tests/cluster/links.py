@@ -42,6 +42,8 @@ class Links:
         self.lost = 0
         """Connections that were lost on purpose."""
         self._pid, self._dice = pid, random.Random(seed)
+        self._owners: dict[int, int] = {}
+        """By local port, the node that holds it."""
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="links", daemon=True).start()
 
@@ -71,23 +73,27 @@ class Links:
         await asyncio.start_server(lambda reader, writer: self._connected(link, reader, writer), "127.0.0.1", port)
 
     async def _connected(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        who = CLIENTS if link.door == "CLIENT" else self._who(writer.get_extra_info("peername")[1])  # nodes have doors of their own
+        port = writer.get_extra_info("peername")[1]
         try:
             target_reader, target_writer = await asyncio.open_connection("127.0.0.1", link.target)
         except OSError:
             writer.transport.abort()
             return
         ends = (writer, target_writer)
-        await asyncio.gather(self._pump(link, who, reader, target_writer, ends), self._pump(link, who, target_reader, writer, ends))
+        await asyncio.gather(self._pump(link, port, reader, target_writer, ends), self._pump(link, port, target_reader, writer, ends))
 
     async def _pump(
-        self, link: Link, who: int, source: asyncio.StreamReader, target: asyncio.StreamWriter, ends: tuple[asyncio.StreamWriter, ...]
+        self, link: Link, port: int, source: asyncio.StreamReader, target: asyncio.StreamWriter, ends: tuple[asyncio.StreamWriter, ...]
     ) -> None:
+        who = CLIENTS if link.door == "CLIENT" else None  # nodes have doors of their own
         with contextlib.suppress(OSError):
             while chunk := await source.read(CHUNK):
                 if link.delay:
                     await asyncio.sleep(link.delay)
-                while who in link.cut_from:
+                while link.cut_from:
+                    who = self._who(port) if who is None else who
+                    if who not in link.cut_from:
+                        break
                     await asyncio.sleep(0.02)
                 if link.resets and self._dice.random() < link.resets:
                     self.lost += 1
@@ -98,9 +104,14 @@ class Links:
             end.transport.abort()
 
     def _who(self, port: int) -> int:
-        """The node that holds the socket with this local port. It takes long, for a node has thousands of files open."""
-        inode = next((line.split()[9] for line in connections() if int(line.split()[1].split(":")[1], 16) == port), None)
-        return next((node for node in (1, 2, 3) if (pid := self._pid(node)) and f"socket:[{inode}]" in sockets(pid)), CLIENTS)
+        """The node that holds the socket with this local port, or CLIENTS. Nodes have thousands of files open: to look among them, with
+        nothing else done meanwhile, for each connection would by itself cost nodes their sessions.
+        """
+        if port not in self._owners:
+            ports = {f"socket:[{line.split()[9]}]": int(line.split()[1].split(":")[1], 16) for line in connections()}
+            held = {node: sockets(pid) & ports.keys() for node in (1, 2, 3) if (pid := self._pid(node))}
+            self._owners = {ports[inode]: node for node, inodes in held.items() for inode in inodes}
+        return self._owners.get(port, CLIENTS)
 
 
 def connections() -> Iterator[str]:
