@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,28 @@ class StateLog(Protocol):
     def position(self, partition: int) -> int: ...
     def poll(self, timeout: float) -> list[Records]: ...
     def diagnosis(self, partition: int) -> str: ...
+    def close(self) -> None: ...
+
+
+class NoStateLog:
+    """For a service that keeps no state anywhere, and must not take another's for its own: a shadow."""
+
+    def bounds(self, partition: int) -> Span:
+        return 0, 0
+
+    def begin(self, partition: int, offset: int) -> None: ...
+
+    def end(self, partition: int) -> None: ...
+
+    def position(self, partition: int) -> int:
+        return sys.maxsize  # whatever is looked for, there is no more to read
+
+    def poll(self, timeout: float) -> list[Records]:
+        return []
+
+    def diagnosis(self, partition: int) -> str:
+        return ""
+
     def close(self) -> None: ...
 
 

@@ -79,7 +79,7 @@ def build(config: Config, champion: Champion, metrics: Metrics) -> Service:
     from detector.refusals import Refusals
     from detector.restore import Making
     from detector.service import Service
-    from detector.takeovers import Takeovers
+    from detector.takeovers import NoStateLog, Takeovers
 
     settings, limits, topics = kafka_settings(config), limits_of(config), config.topics
 
@@ -98,7 +98,7 @@ def build(config: Config, champion: Champion, metrics: Metrics) -> Service:
     )  # fmt: skip
     return Service(
         sources, sink, Doubt, lambda records: decode(records, limits),
-        Holdings(lambda: Takeovers(StateLog(settings, topics.state)), making, starts, metrics),
+        Holdings(lambda: Takeovers(NoStateLog() if config.service.shadow else StateLog(settings, topics.state)), making, starts, metrics),
         Checkpoints(math.inf if config.service.shadow else config.service.snapshot_interval, basis, metrics.snapshot), metrics,
         plan_of(config, writer),
     )  # fmt: skip

@@ -165,6 +165,9 @@ def state(config: Config) -> Iterator[str]:
     from detector.kafka.inspection import committed, records_at, starts
     from detector.marks import read_mark
 
+    if config.service.shadow:
+        yield "a shadow keeps none"
+        return
     settings, events = kafka_settings(config), config.topics.events
     marks = {p: mark for p, (_, said) in committed(settings, config.group.id, events).items() if (mark := read_mark(said))}
     found = records_at(settings, config.topics.state, {p: mark.snapshot for p, mark in marks.items() if mark.snapshot >= 0})

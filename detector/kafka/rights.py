@@ -70,7 +70,7 @@ def roles(names: Names) -> dict[str, tuple[Right, ...]]:
             Right("transactional-id", names.prefix, "Write", prefixed=True),
         ),
         "reviews": (*on("alerts", "Read"), *on("verdicts", "Read")),
-        "shadow": (*looks, *all_on(OUTPUTS, "Describe"), *on("state-employee", "Read"), Right("group", f"{names.group}-shadow", "Read")),
+        "shadow": (*looks, *all_on((*OUTPUTS, "state-employee"), "Describe"), Right("group", f"{names.group}-shadow", "Read")),
         "source": tuple(on("access-events", "Write")),
         "trainer": (*on("access-events", "Read"), *on("daily", "Read"), *on("verdicts", "Read"), *on("alerts", "Read")),
         "investigator": (*on("alerts", "Read"), *on("verdicts", "Read", "Write")),

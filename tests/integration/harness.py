@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,8 +130,11 @@ class Serving:
     def __enter__(self) -> Serving:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         self.kill()
+        if failed:
+            own = (line for line in self.log.read_text(errors="replace").splitlines() if '"logger":"kafka.' not in line)
+            print(self.log.name, *deque(own, 40), sep="\n")  # pytest shows it
 
     def said(self) -> Iterator[dict[str, Any]]:
         """What it logged, this service and those of the same number before it; members by their dotted names."""

@@ -19,6 +19,7 @@ def test_a_shadow_counts_what_the_challenger_would_alert_and_tells_nobody(office
     expected = truth(stand, office.starts)
     alerts = sum(map(len, expected.alerts.values()))
     with Serving(stand, 0) as champion:
+        wait(lambda: all_delivered(stand, expected), 60, "the champion has delivered all")
         stand.sections["service"] = {"shadow": True}
         with Serving(stand, 1) as shadow:
             wait(lambda: shadow.metric("detector_events_total") == expected.events, 180, "the shadow has seen all events")
@@ -27,7 +28,6 @@ def test_a_shadow_counts_what_the_challenger_would_alert_and_tells_nobody(office
         with Serving(stand, 1) as shadow:  # its state is built anew from the events, and what it counted is not counted again
             shadow.until_ready(60)
             assert shadow.metric("detector_alerts_total") == 0
-            wait(lambda: all_delivered(stand, expected), 60, "the champion has delivered all")
             assert champion.metric("detector_alerts_total") == alerts
             assert shadow.stop() == champion.stop() == 0
     assert_exact(stand, expected)

@@ -167,10 +167,13 @@ def test_the_rights_of_a_shadow_are_enough_for_it_and_it_can_write_nothing(kafka
     section = kafka.user("shadow")
     kafka.grant("shadow", RIGHTS["shadow"])
     eventually(lambda: not missing(client_settings(section), RIGHTS["shadow"]))
-    assert states(section, **{"service.shadow": "true"})["settings"] == "ok"
+    found = states(section, **{"service.shadow": "true"})
+    assert found["settings"] == found["state"] == "ok"
     assert "no right to Write on topic 'alerts'" in refused(section)
     with pytest.raises(BrokerError):
         write(client_settings(section), "alerts")
+    with pytest.raises(BrokerError):
+        read(client_settings(section), "state-employee")
 
 
 def test_the_rights_are_printed_as_commands(kafka: Secured, capsys: pytest.CaptureFixture[str]) -> None:
