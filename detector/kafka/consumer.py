@@ -24,6 +24,7 @@ from detector.core.events import Records
 from detector.errors import BrokerError, IdentityError, NoTopicError
 from detector.kafka.clients import broker_error, connect
 from detector.kafka.holders import unheld
+from detector.kafka.joins import keep_join
 from detector.kafka.records import join, read_columns
 
 T = TypeVar("T")
@@ -118,6 +119,7 @@ class Consumer:
         fetcher = self._client._fetcher
         if not fetcher._next_partition_records:  # used up, and yet it keeps what was parked by pause() from being taken up again
             fetcher._next_partition_records = None
+        keep_join(self._client._coordinator)
         try:
             found = self._client.poll(timeout_ms=int(timeout * 1000), max_records=limit)
         except failures.NoOffsetForPartitionError:
@@ -128,9 +130,6 @@ class Consumer:
             raise self._displaced() from error
         except Exception as error:  # whatever it is: polled again, this client could spin for ever
             raise broker_error(self._doing, self._settings, error) from error
-        if self._client._coordinator._join_task is not None:
-            # a rebalance that new metadata began is forgotten when it outlasts a poll: no member any more, and never again
-            self._client._coordinator.request_rejoin()
         self._membership = self._safe_membership()
         self._complete_move()
         records = [join(items) for items in found.values()]

@@ -1,11 +1,11 @@
-"""What kafka-python 3.0.12 does wrong when it reads, and is a member of a group: D6 to D9 and D13. Shown as in `test_defects.py`."""
+"""What kafka-python 3.0.12 does wrong when it reads, and is a member of a group: D6 to D9, D13 and D17. Shown as in `test_defects.py`."""
 
 from __future__ import annotations
 
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import Any
 
 import kafka
@@ -16,6 +16,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from detector.core.events import Records
 from detector.errors import BrokerError
 from detector.kafka.clients import connect
+from detector.kafka.consumer import Consumer
 from detector.kafka.reader import Reader
 from detector.kafka.security import client_settings
 from detector.kafka.transactions import Doubt
@@ -54,6 +55,42 @@ def test_D6_who_polled_too_late_commits_as_a_nobody_whom_brokers_let_through(wor
     assert world.member._safe_membership() is None
     world.transactions.settle(10)
     assert world.committed(0) is None
+
+
+def test_D17_a_join_that_ends_between_two_polls_is_forgotten_and_begun_anew(world: World) -> None:
+    busy = KafkaConsumer(
+        **world.settings, group_id=f"{world.group}-busy", enable_auto_commit=False, auto_offset_reset="earliest",
+        max_poll_interval_ms=120_000, session_timeout_ms=6000, heartbeat_interval_ms=500,
+    )  # fmt: skip
+    busy.subscribe([world.input])
+    end, generations = time.monotonic() + LONG, set()
+    while time.monotonic() < end:
+        busy.poll(timeout_ms=0)
+        assert not busy.assignment(), "the join was taken up: the defence may have become needless"
+        generations.add(busy.group_metadata().generation_id)
+        time.sleep(0.2)
+    assert len(generations) > 5, "each of them a rebalance for the whole group"
+    busy.close(autocommit=False)
+
+
+def test_D17_a_member_of_ours_joins_once_however_little_it_polls(world: World) -> None:
+    with closing_member(Consumer(world.input, f"{world.group}-busy", world.settings, session_timeout=6)) as busy:
+        end = time.monotonic() + 20
+        while busy.membership() is None:
+            assert time.monotonic() < end, "it joins and joins"
+            busy.poll(0.0, 1)
+            time.sleep(0.2)
+        found = busy.membership()
+        assert found is not None and found.generation == 1
+        assert busy.changes() == [("assigned", frozenset({0, 1}))]
+
+
+@contextmanager
+def closing_member(member: Consumer) -> Iterator[Consumer]:
+    try:
+        yield member
+    finally:
+        member.close(3)
 
 
 def members(world: World) -> list[Any]:
