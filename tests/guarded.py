@@ -105,7 +105,7 @@ def offsets(world: World, partition: int, offset: int) -> dict[TopicPartition, O
     return {TopicPartition(world.input, partition): OffsetAndMetadata(offset, "", -1)}
 
 
-def until(done: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "it did not happen"
